@@ -18,7 +18,7 @@ def set_style() -> None:
     sns.set_theme(style="white", palette=PALETTE)
     mpl.rcParams.update(
         {
-            "figure.figsize": (6, 3.4),
+            "figure.figsize": (5.4, 3.2),
             "figure.dpi": 100,
             "figure.constrained_layout.use": True,
             "font.size": 11,
