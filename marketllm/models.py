@@ -1,6 +1,5 @@
 """Whole models: token ids in, vectors or logits out."""
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -234,9 +233,7 @@ class Embedding(nn.Module):
             )
 
 
-def masked_mean(
-    vectors: Float[Tensor, "B T D"], real: Tensor
-) -> Float[Tensor, "B D"]:
+def masked_mean(vectors: Float[Tensor, "B T D"], real: Tensor) -> Float[Tensor, "B D"]:
     """Average the vectors of the real tokens, leaving padding out.
 
     Parameters

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def sinusoidal(n_positions: int, d_model: int) -> Float[Tensor, "T D"]:
-    r"""Fixed position vectors made of sines and cosines.
+    r"""Build fixed position vectors out of sines and cosines.
 
     Dimension pair i turns with the position p at the angle
     :math:`p / 10000^{2i/D}`: fast in the first pair, slowly in the last.

@@ -179,7 +179,7 @@ def _same(text: str) -> str:
 
 
 def _groups(texts: Sequence[str], products: Sequence[str] | None) -> np.ndarray:
-    """Number the groups of rows that are tied by a text or by a product."""
+    """Give a number to each group of rows tied by a text or by a product."""
     n_rows = len(texts)
     keys = [[("text", _same(entry)) for entry in texts]]
     if products is not None:
