@@ -174,7 +174,7 @@ class MultiHeadAttention(nn.Module):
     ) -> None:
         super().__init__()
         if d_key is None:
-            if d_model % n_heads:
+            if n_heads < 1 or d_model % n_heads:
                 raise ValueError(
                     f"n_heads={n_heads} does not divide d_model={d_model}: "
                     "change one of the two, or give d_key."
