@@ -29,11 +29,11 @@ def pad(
     Raises
     ------
     ValueError
-        If there is no sequence, or one of them is empty.
+        If there is no sequence, one of them is empty, or ``max_len`` is below 1.
     """
     if not len(sequences):
         raise ValueError("the batch is empty (0 sequences): give at least one.")
-    kept = [torch.as_tensor(list(ids)[:max_len], dtype=torch.long) for ids in sequences]
+    kept = [torch.tensor(_cut(ids, max_len), dtype=torch.long) for ids in sequences]
     for i, ids in enumerate(kept):
         if not len(ids):
             raise ValueError(
@@ -114,7 +114,7 @@ class LabelledBatches:
             raise ValueError("no examples (0 sequences): give at least one.")
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}: give at least 1.")
-        self.sequences = [list(ids)[:max_len] for ids in sequences]
+        self.sequences = [_cut(ids, max_len) for ids in sequences]
         self.labels = torch.as_tensor(list(labels), dtype=torch.long)
         self.batch_size = batch_size
         self.pad_id = pad_id
@@ -140,3 +140,9 @@ class LabelledBatches:
             return chunks
         shuffled = torch.randperm(len(chunks), generator=self._generator).tolist()
         return [chunks[i] for i in shuffled]
+
+
+def _cut(ids: Sequence[int], max_len: int | None) -> list[int]:
+    if max_len is not None and max_len < 1:
+        raise ValueError(f"max_len is {max_len}: give at least 1, or None for all.")
+    return list(ids)[:max_len]

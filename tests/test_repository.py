@@ -73,9 +73,7 @@ def test_colab_keeps_its_own_versions(name, version):
 
 def test_version_is_the_same_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf8"))
-    assert (
-        marketllm.__version__ == PROJECT["project"]["version"] == citation["version"]
-    )
+    assert marketllm.__version__ == PROJECT["project"]["version"] == citation["version"]
 
 
 def test_public_address_is_the_same_everywhere():

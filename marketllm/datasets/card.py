@@ -123,7 +123,7 @@ class Dataset:
         )
 
 
-def as_frame(texts: list[str], labels: list[int], products: list[str]) -> pd.DataFrame:
+def _as_frame(texts: list[str], labels: list[int], products: list[str]) -> pd.DataFrame:
     """Put three lists of equal length into a frame with the columns above."""
     return pd.DataFrame(dict(zip(COLUMNS, (texts, labels, products), strict=True)))
 

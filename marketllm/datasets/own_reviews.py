@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
-from marketllm.datasets.card import DataCard, Dataset, as_frame
+from marketllm.datasets.card import DataCard, Dataset, _as_frame
 
 
 def load_reviews_csv(
@@ -81,7 +81,7 @@ def load_reviews_csv(
         )
     groups = _groups(texts, products if product else None)
     is_test = _split(path.name, labels, groups, test_fraction, seed)
-    frame = as_frame(texts, labels, products)
+    frame = _as_frame(texts, labels, products)
     train = frame[~is_test].reset_index(drop=True)
     test = frame[is_test].reset_index(drop=True)
 

