@@ -116,7 +116,7 @@ def title_faults(nb):
 
 
 def part_faults(nb):
-    found = " | ".join(text.lower() for level, text in headings(nb) if level == "##")
+    found = " | ".join(text.lower() for level, text in headings(nb) if level != "#")
     for part in HEADINGS:
         if part not in found:
             yield f"no section with {part!r} in its heading"
