@@ -97,3 +97,10 @@ def test_pages_name_no_other_address_of_the_project():
     for path in [*ROOT.glob("*.md"), *ROOT.glob("book/*.md")]:
         for found in re.findall(r"github\.com/([\w.-]+)/marketllm", path.read_text()):
             assert found == owner, path.name
+
+
+def test_every_part_of_the_package_is_installed():
+    listed = set(PROJECT["tool"]["setuptools"]["packages"])
+    folders = [path.parent for path in (ROOT / "marketllm").rglob("__init__.py")]
+    names = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert listed == names | {"marketllm.results"}
