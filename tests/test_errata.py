@@ -905,7 +905,16 @@ SHOWN = {
     "ch-multi-head": "M2 M7 M17 M27",
     "ch-encoder": "M3 M5 M6 M14 M18 M19 M21 M28",
     "ch-decoder": "M4 M20 M28 C1 C2 C3 C4 C5 C6 C7 C8 C14 C15 C16 C18 C19 C20",
+    "ch-first-result": "C18",
     "page-howto": "C13 C17",
+}
+FILES = {
+    "ch-attention": "notebooks/03_attention.ipynb",
+    "ch-multi-head": "notebooks/04_multi_head_attention.ipynb",
+    "ch-encoder": "notebooks/05_encoder.ipynb",
+    "ch-decoder": "notebooks/06_decoder.ipynb",
+    "ch-first-result": "notebooks/07_first_result.ipynb",
+    "page-howto": "book/howto.md",
 }
 LATER = "M8 M9 M10 M11 M12 M13 M22 M23 M24 M25 M26 C9 C10 C11 C12 C21 C22 C23"
 
@@ -960,6 +969,14 @@ def test_ledger_fields():
         assert shown == [c for c, names in SHOWN.items() if name in names.split()], name
         if code:
             assert fields["Loud or silent"].split(". ")[0].rstrip(".") in LOUD, name
+
+
+@pytest.mark.parametrize("place", SHOWN)
+def test_chapters_lead_back_to_their_entries(place):
+    """A chapter that is said to show an entry refers to it."""
+    text = (ROOT / FILES[place]).read_text("utf-8")
+    missing = [e for e in SHOWN[place].split() if f"<errata-{e.lower()}>" not in text]
+    assert missing == []
 
 
 def test_ledger_counts():
