@@ -46,7 +46,7 @@ def test_each_call_gives_a_new_pipeline_that_is_not_fitted(make):
     [
         ("majority", 0.658, 0.5),
         ("naive_bayes", 0.800, 0.8441),
-        ("tfidf_logistic_regression", 0.813, 0.8775),
+        ("tfidf_logistic_regression", 0.803, 0.8786),
     ],
 )
 def test_what_they_reach_on_fine_food_reviews(data, fitted, name, hits, area):
@@ -86,14 +86,14 @@ def test_it_beats_the_majority_beyond_chance(data, fitted):
 
 def test_the_choice_of_c_and_its_numbers(data):
     """Repeats the choice with three of the six candidates (the rest take longer)."""
-    candidates = (1.0, 5.0, 20.0)
+    candidates = (1.0, 2.0, 20.0)
     assert set(candidates) < set(CANDIDATE_C)
     search = search_c(data.train["text"], data.train["label"], candidates)
     default = tfidf_logistic_regression().get_params()["classify__C"]
     assert search.best_params_ == {"classify__C": default}
-    told = re.findall(r"0\.86\d\d", tfidf_logistic_regression.__doc__)
+    told = re.findall(r"0\.8\d\d\d", tfidf_logistic_regression.__doc__)
     means = dict(zip(candidates, search.cv_results_["mean_test_score"], strict=True))
-    for c, number in ((5.0, told[0]), (1.0, told[1]), (20.0, told[4])):
+    for c, number in ((2.0, told[0]), (1.0, told[1]), (20.0, told[4])):
         assert means[c] == pytest.approx(float(number), abs=2e-4)
 
 
@@ -101,6 +101,6 @@ def test_the_search_keeps_copies_together():
     texts = [f"{'good' if i % 2 else 'bad'} thing {i // 2 % 20}" for i in range(80)]
     labels = [i % 2 for i in range(80)]
     search = search_c(texts, labels, (1.0, 2.0))
-    for train, test in search.cv.split(texts, labels, texts):
+    for train, test in search.cv:
         assert not {texts[i] for i in train} & {texts[i] for i in test}
     assert not hasattr(search, "best_estimator_")

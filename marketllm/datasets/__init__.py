@@ -3,12 +3,14 @@
 from marketllm.datasets.card import COLUMNS, DataCard, Dataset, fingerprint
 from marketllm.datasets.own_reviews import load_reviews_csv
 from marketllm.datasets.reviews import load_fine_food_reviews
+from marketllm.datasets.split import group_folds
 
 __all__ = [
     "COLUMNS",
     "DataCard",
     "Dataset",
     "fingerprint",
+    "group_folds",
     "load_fine_food_reviews",
     "load_reviews_csv",
 ]

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedGroupKFold
 
 from marketllm.datasets.card import DataCard, Dataset, _as_frame
+from marketllm.datasets.split import group_folds
 
 
 def load_reviews_csv(
@@ -63,9 +63,9 @@ def load_reviews_csv(
 
     Notes
     -----
-    The split is scikit-learn's ``StratifiedGroupKFold``: it keeps groups together and
-    the share of label 1 about equal on both sides. Two texts count as the same if
-    they differ only in spaces or in upper and lower case.
+    The split is `group_folds`: it keeps groups together and the share of label 1
+    about equal on both sides. Two texts count as the same if they differ only in
+    spaces or in upper and lower case.
     """
     path = Path(path)
     if not 0.05 <= test_fraction <= 0.95:
@@ -205,9 +205,8 @@ def _split(
     counts = [len(set(groups[outcomes == value].tolist())) for value in (0, 1)]
     is_test = np.zeros(len(outcomes), dtype=bool)
     if min(counts) >= share.denominator:
-        folds = StratifiedGroupKFold(share.denominator, shuffle=True, random_state=seed)
-        parts = list(folds.split(outcomes, outcomes, groups))
-        for _, chosen in parts[: share.numerator]:
+        folds = group_folds(outcomes, groups, share.denominator, seed)
+        for _, chosen in folds[: share.numerator]:
             is_test[chosen] = True
     if any(len(set(outcomes[side].tolist())) < 2 for side in (is_test, ~is_test)):
         raise ValueError(

@@ -17,14 +17,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
 from marketllm.baselines import majority, naive_bayes, tfidf_logistic_regression
 from marketllm.batches import LabelledBatches
 from marketllm.config import ModelConfig, TrainingConfig
-from marketllm.datasets import Dataset, fingerprint, load_fine_food_reviews
+from marketllm.datasets import (
+    Dataset,
+    fingerprint,
+    group_folds,
+    load_fine_food_reviews,
+)
 from marketllm.evaluation import accuracy, auc, average_precision, bootstrap_interval
 from marketllm.experiments.runs import Experiment, Run
 from marketllm.experiments.text_to_label import TextToLabel, label_word_loss
@@ -107,8 +111,7 @@ def cut_validation(
             "this cut keeps only texts together, so cut by product instead."
         )
     groups = train["text"].map(lambda text: " ".join(text.split()).casefold())
-    folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
-    kept, held_out = next(folds.split(train, train["label"], groups))
+    kept, held_out = group_folds(train["label"], groups, 5, seed)[0]
     return (
         train.iloc[kept].reset_index(drop=True),
         train.iloc[held_out].reset_index(drop=True),

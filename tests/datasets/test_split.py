@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from marketllm.datasets import group_folds
+
+rows = st.lists(
+    st.tuples(st.integers(0, 1), st.integers(0, 30)), min_size=40, max_size=120
+)
+
+
+@settings(max_examples=50)
+@given(rows, st.integers(2, 5), st.integers(0, 9))
+def test_folds_hold_each_row_once_and_each_group_whole(rows, n_folds, seed):
+    labels, groups = map(np.array, zip(*rows, strict=True))
+    n_groups = len(set(groups.tolist()))
+    if n_groups < n_folds:
+        return
+    folds = group_folds(labels, groups, n_folds, seed)
+    held = np.concatenate([test for _, test in folds])
+    assert sorted(held.tolist()) == list(range(len(labels)))
+    for train, test in folds:
+        assert sorted([*train, *test]) == list(range(len(labels)))
+        assert not set(groups[train].tolist()) & set(groups[test].tolist())
+
+
+def test_classes_are_spread_evenly_over_single_rows():
+    labels = np.array([1] * 65 + [0] * 35)
+    for _, test in group_folds(labels, np.arange(100), 5):
+        assert (len(test), labels[test].sum()) == (20, 13)
+
+
+def test_a_large_group_is_balanced_by_the_others():
+    labels = np.array([1] * 20 + [0] * 20)
+    groups = np.array([0] * 10 + list(range(1, 31)))
+    sizes = sorted(len(test) for _, test in group_folds(labels, groups, 2))
+    assert sizes == [20, 20]
+
+
+def test_seed_fixes_the_folds_and_another_gives_others():
+    labels, groups = np.array([0, 1] * 50), np.arange(100)
+    first, again, other = (group_folds(labels, groups, 4, seed) for seed in (3, 3, 4))
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0][1], other[0][1])
+
+
+def test_folds_are_the_same_on_every_machine():
+    labels = [0, 1, 1, 0, 1, 1, 0, 1]
+    groups = list("aabcdeef")
+    folds = group_folds(labels, groups, 2, seed=1)
+    assert [test.tolist() for _, test in folds] == [[3, 5, 6, 7], [0, 1, 2, 4]]
+
+
+def test_too_few_groups_and_unequal_lengths_are_refused():
+    with pytest.raises(ValueError, match="n_folds is 3 with 2 groups"):
+        group_folds([0, 1, 1], ["a", "a", "b"], 3)
+    with pytest.raises(ValueError, match="n_folds is 1 with 2 groups: give at least 2"):
+        group_folds([0, 1, 1], ["a", "a", "b"], 1)
+    with pytest.raises(ValueError, match="3 labels but 2 groups"):
+        group_folds([0, 1, 1], ["a", "b"], 2)
