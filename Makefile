@@ -37,7 +37,8 @@ lab: $(VENV)/test.done ## Open the chapters in JupyterLab
 
 notebooks: $(VENV)/test.done ## Run every chapter again and save its outputs in place
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
-		--ExecutePreprocessor.coalesce_streams=True \
+		--NotebookExporter.preprocessors=nbconvert.preprocessors.CoalesceStreamsPreprocessor \
+		--CoalesceStreamsPreprocessor.enabled=True \
 		--ExecutePreprocessor.record_timing=False \
 		--ExecutePreprocessor.store_widget_state=False notebooks/*.ipynb
 
