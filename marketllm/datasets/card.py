@@ -66,14 +66,16 @@ class DataCard:
     def _repr_html_(self) -> str:
         """Show the card as a table in a notebook."""
         left = 'style="text-align: left; vertical-align: top"'
-        rows = []
+        rows = [f'<tr><th colspan="2" {left}>{escape(self.name)}</th></tr>']
         for heading, entries in self._rows():
-            cell = "<br>".join(escape(entry) for entry in entries)
+            cell = escape(entries[0])
+            if len(entries) > 1:
+                items = "".join(f"<li>{escape(entry)}</li>" for entry in entries)
+                cell = f'<ul style="margin: 0; padding-left: 1.2em">{items}</ul>'
             rows.append(
                 f'<tr><th scope="row" {left}>{heading}</th><td {left}>{cell}</td></tr>'
             )
-        caption = f"<caption>{escape(self.name)}</caption>"
-        return f"<table>{caption}<tbody>{''.join(rows)}</tbody></table>"
+        return f"<table><tbody>{''.join(rows)}</tbody></table>"
 
 
 @dataclass(frozen=True, eq=False)

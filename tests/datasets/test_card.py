@@ -36,11 +36,11 @@ def test_plain_text_has_every_entry():
 
 def test_the_table_has_every_entry_and_is_escaped():
     html = card()._repr_html_()
-    assert "<caption>Tea &lt;shop&gt;</caption>" in html
-    assert "invented &amp; short<br>English only" in html
+    assert ">Tea &lt;shop&gt;</th>" in html
+    assert "<li>invented &amp; short</li><li>English only</li>" in html
     for heading in ("Source", "Licence", "Size", "Fields", "Known faults"):
         assert html.count(f">{heading}</th>") == 1
-    assert html.count("<tr>") == html.count("</tr>") == 5
+    assert html.count("<tr>") == html.count("</tr>") == 6
 
 
 def test_a_card_without_faults_says_so():
