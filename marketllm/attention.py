@@ -211,9 +211,11 @@ class MultiHeadAttention(nn.Module):
         Raises
         ------
         ValueError
-            As for :func:`attention_weights`.
+            If a tensor has the wrong width or number of axes; else as for
+            :func:`attention_weights`.
         """
         memory = x if memory is None else memory
+        self._check_vectors(x=x, memory=memory)
         value = self._split(self.to_value(memory))
         heads = self.weights(x, memory, mask) @ value  # B, H, T, E
         return self.to_output(heads.transpose(1, 2).flatten(2))
@@ -237,11 +239,22 @@ class MultiHeadAttention(nn.Module):
             Every row sums to 1.
         """
         memory = x if memory is None else memory
+        self._check_vectors(x=x, memory=memory)
         query = self._split(self.to_query(x))
         key = self._split(self.to_key(memory))
         if mask is not None and mask.ndim == 3:
             mask = mask.unsqueeze(1)  # one mask for all heads
         return attention_weights(query, key, mask)
+
+    def _check_vectors(self, **tensors: Tensor) -> None:
+        d_model = self.to_query.in_features
+        for name, tensor in tensors.items():
+            if tensor.ndim != 3 or tensor.shape[-1] != d_model:
+                raise ValueError(
+                    f"{name} has shape {tuple(tensor.shape)}, but this layer takes "
+                    f"(batch, tokens, {d_model}): for one text add a batch axis with "
+                    "unsqueeze(0)."
+                )
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # B, H, T, E

@@ -207,13 +207,18 @@ class Embedding(nn.Module):
         Raises
         ------
         ValueError
-            If an id is outside the vocabulary, a sequence is longer than
-            ``config.max_len``, or there is no token at all.
+            If ids are not whole numbers in two axes, one is outside the vocabulary,
+            a sequence is longer than ``config.max_len``, or there is no token at all.
         """
         self._check(ids)
         return self.dropout(self.positions(self.tokens(ids)))
 
     def _check(self, ids: Tensor) -> None:
+        if ids.ndim != 2 or ids.is_floating_point():
+            raise ValueError(
+                f"ids have shape {tuple(ids.shape)} and type {ids.dtype}, but must be "
+                "whole numbers of shape (batch, tokens): see marketllm.batches.pad."
+            )
         if not ids.numel():
             raise ValueError(
                 f"the batch has shape {tuple(ids.shape)} and so no token: "

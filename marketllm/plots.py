@@ -7,6 +7,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+import torch
 from matplotlib.axes import Axes
 
 Numbers = Any  # a Tensor, an array or nested lists
@@ -69,6 +70,8 @@ def heat_map(
     ValueError
         If the names do not fit the values.
     """
+    if isinstance(values, torch.Tensor):
+        values = values.detach()
     table = np.asarray(values, dtype=float)
     if table.shape != (len(rows), len(columns)):
         raise ValueError(

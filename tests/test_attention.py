@@ -2,6 +2,7 @@
 
 import math
 
+import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
@@ -324,3 +325,17 @@ def test_heads_refuse_an_example_without_a_key():
     mask[1] = False
     with pytest.raises(ValueError, match="hides all 5 keys"):
         ours(torch.randn(B, T, D), mask=mask)
+
+
+@pytest.mark.parametrize("shape", [(T, D), (B, T, D - 1), (1, B, T, D)])
+@pytest.mark.parametrize("method", ["forward", "weights"])
+def test_vectors_of_the_wrong_shape_are_refused(shape, method, monkeypatch):
+    # As a reader runs it: without the type checks of the tests.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    look = getattr(MultiHeadAttention(D, H), method)
+    wrong, right = torch.randn(shape), torch.randn(B, T, D)
+    message = r"shape \({}.*this layer takes \(batch, tokens, 12\)"
+    with pytest.raises(ValueError, match="^x has " + message.format(shape[0])):
+        look(wrong)
+    with pytest.raises(ValueError, match="^memory has " + message.format(shape[0])):
+        look(right, wrong)

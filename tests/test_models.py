@@ -2,6 +2,7 @@
 
 import math
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
@@ -396,3 +397,15 @@ def test_sinusoids_of_odd_width_are_refused():
     with pytest.raises(ValueError, match="d_model=9 is odd.*or learned positions"):
         Encoder(config(d_model=9))
     Encoder(config(d_model=9, positions="learned"))
+
+
+@pytest.mark.parametrize(
+    "ids", [torch.tensor([1, 2, 3]), torch.tensor([[1.0, 2.0]]), torch.tensor(1)]
+)
+def test_ids_of_the_wrong_kind_are_refused(ids, monkeypatch):
+    # As a reader runs it: without the type checks of the tests.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(
+        ValueError, match=r"must be whole numbers of shape \(batch, tok"
+    ):
+        Encoder(config())(ids)

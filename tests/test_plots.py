@@ -85,3 +85,9 @@ def test_style_is_readable_on_a_phone():
     assert mpl.rcParams["font.size"] >= 10
     assert mpl.rcParams["figure.figsize"][0] <= 7
     assert mpl.rcParams["figure.dpi"] == 100
+
+
+def test_a_tensor_with_a_gradient_is_drawn():
+    values = torch.tensor([[0.25, 0.75]], requires_grad=True)
+    ax = heat_map(values, ["q"], ["a", "b"])
+    assert [text.get_text() for text in ax.texts] == ["0.25", "0.75"]
