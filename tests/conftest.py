@@ -1,4 +1,9 @@
-"""Every test runs with the shape annotations of the package checked."""
+"""Every test runs with the shape annotations of the package checked.
+
+At the end the time of each chapter is told: a chapter has 60 seconds.
+"""
+
+from collections import Counter
 
 import pytest
 import torch
@@ -12,3 +17,16 @@ install_import_hook("marketllm", "beartype.beartype")
 def _one_thread_one_seed():
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+def pytest_terminal_summary(terminalreporter):
+    seconds = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            chapter = getattr(report, "nodeid", "").partition("::")[0]
+            if chapter.endswith(".ipynb"):
+                seconds[chapter] += report.duration
+    if seconds:
+        terminalreporter.section("seconds for each chapter")
+        for chapter, total in sorted(seconds.items()):
+            terminalreporter.write_line(f"{chapter:40} {total:5.1f}")
