@@ -44,8 +44,7 @@ BASELINES = {
     "naive_bayes": naive_bayes,
     "tfidf_logistic_regression": tfidf_logistic_regression,
 }
-# The settings that the search starts from, and what each try changes. The second
-# round starts from the best of the first, the third from the best of the second.
+# The settings that the search starts from, and what each try changes.
 START: Settings = {
     "vocab_size": 4000,
     "max_len": 128,
