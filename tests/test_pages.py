@@ -65,3 +65,12 @@ def test_crosswalk_has_every_section_once_and_in_order():
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_pages_begin_with_their_target(path):
     assert re.match(rf"\(page-{path.stem}\)=\n# \S", path.read_text("utf8"))
+
+
+def test_readme_counts_the_entries():
+    readme = (BOOK.parent / "README.md").read_text("utf8")
+    errata = count_table(page("errata"))
+    claims = sum(count_table(page("claims")).values())
+    assert f"{errata['All']} errors have a proof that runs" in readme
+    assert f"{errata['Not yet in the ledger']} more wait" in readme
+    assert f"Each of {claims} claims" in readme
