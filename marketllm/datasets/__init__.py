@@ -3,12 +3,13 @@
 from marketllm.datasets.card import COLUMNS, DataCard, Dataset, fingerprint
 from marketllm.datasets.own_reviews import load_reviews_csv
 from marketllm.datasets.reviews import load_fine_food_reviews
-from marketllm.datasets.split import group_folds
+from marketllm.datasets.split import copy_key, group_folds
 
 __all__ = [
     "COLUMNS",
     "DataCard",
     "Dataset",
+    "copy_key",
     "fingerprint",
     "group_folds",
     "load_fine_food_reviews",

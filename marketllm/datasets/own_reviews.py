@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from marketllm.datasets.card import DataCard, Dataset, _as_frame
-from marketllm.datasets.split import group_folds
+from marketllm.datasets.split import copy_key, group_folds
 
 
 def load_reviews_csv(
@@ -86,7 +86,7 @@ def load_reviews_csv(
     test = frame[is_test].reset_index(drop=True)
 
     lengths = [len(entry.split()) for entry in texts]
-    n_copies = len(texts) - len(set(map(_same, texts)))
+    n_copies = len(texts) - len(set(map(copy_key, texts)))
     faults = [
         f"{n_copies:,} of {len(texts):,} rows repeat an earlier text.",
         f"{n_ones / len(labels):.1%} of the rows have label 1.",
@@ -173,15 +173,10 @@ def _read_csv(
     return texts, labels, products
 
 
-def _same(text: str) -> str:
-    """Reduce a text so that copies of it become equal."""
-    return " ".join(text.split()).casefold()
-
-
 def _groups(texts: Sequence[str], products: Sequence[str] | None) -> np.ndarray:
     """Give a number to each group of rows tied by a text or by a product."""
     n_rows = len(texts)
-    keys = [[("text", _same(entry)) for entry in texts]]
+    keys = [[("text", copy_key(entry)) for entry in texts]]
     if products is not None:
         keys.append([("product", entry) for entry in products])
     numbers: dict[tuple[str, str], int] = {}

@@ -9,6 +9,22 @@ from numpy.typing import NDArray
 Rows = NDArray[np.intp]
 
 
+def copy_key(text: str) -> str:
+    """Reduce a text so that copies of it become equal.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    str
+        The text without differences in spaces or in upper and lower case.
+    """
+    return " ".join(text.split()).casefold()
+
+
 def group_folds(
     labels: Collection[Any], groups: Collection[Any], n_folds: int, seed: int = 0
 ) -> list[tuple[Rows, Rows]]:

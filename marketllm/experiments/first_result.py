@@ -25,6 +25,7 @@ from marketllm.batches import LabelledBatches
 from marketllm.config import ModelConfig, TrainingConfig
 from marketllm.datasets import (
     Dataset,
+    copy_key,
     fingerprint,
     group_folds,
     load_fine_food_reviews,
@@ -109,7 +110,7 @@ def cut_validation(
             f"{n_more} of {len(train)} reviews are not the first of their product: "
             "this cut keeps only texts together, so cut by product instead."
         )
-    groups = train["text"].map(lambda text: " ".join(text.split()).casefold())
+    groups = train["text"].map(copy_key)
     kept, held_out = group_folds(train["label"], groups, 5, seed)[0]
     return (
         train.iloc[kept].reset_index(drop=True),

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marketllm.datasets import group_folds
+from marketllm.datasets import copy_key, group_folds
 
 rows = st.lists(
     st.tuples(st.integers(0, 1), st.integers(0, 30)), min_size=40, max_size=120
@@ -59,3 +59,8 @@ def test_too_few_groups_and_unequal_lengths_are_refused():
         group_folds([0, 1, 1], ["a", "a", "b"], 1)
     with pytest.raises(ValueError, match="3 labels but 2 groups"):
         group_folds([0, 1, 1], ["a", "b"], 2)
+
+
+def test_copies_have_the_same_key_and_other_texts_have_not():
+    assert copy_key(" The  Tea\nis GOOD ") == copy_key("the tea is good")
+    assert copy_key("the tea is good") != copy_key("the tea is good!")
