@@ -69,7 +69,7 @@ $(VENV)/book.done: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/test.done: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) --group test --group lab --editable ".[data]"
+	$(INSTALL) --group test --group lab --editable ".[data,peers,tensorboard]"
 	@touch $@
 
 $(VENV)/lint.done: $(VENV)/test.done

@@ -29,7 +29,7 @@ class ModelConfig:
         Share of activations dropped during training, from 0 up to 1.
     norm_first : bool
         False is post-norm, as in the paper; True is pre-norm.
-    positions : {"sinusoidal", "learned", "none"}
+    positions : {"sinusoidal", "learned", "rotary", "none"}
         How a token's place enters the model.
     pad_id : int
         The token id that stands for padding.
@@ -52,7 +52,7 @@ class ModelConfig:
     d_ff: int = 256
     dropout: float = 0.1
     norm_first: bool = False
-    positions: Literal["sinusoidal", "learned", "none"] = "sinusoidal"
+    positions: Literal["sinusoidal", "learned", "rotary", "none"] = "sinusoidal"
     pad_id: int = 0
 
     def __post_init__(self) -> None:
@@ -67,10 +67,16 @@ class ModelConfig:
             raise ValueError(
                 f"dropout is {self.dropout}, but it is a share: give 0 <= dropout < 1."
             )
-        if self.positions not in ("sinusoidal", "learned", "none"):
+        if self.positions not in ("sinusoidal", "learned", "rotary", "none"):
             raise ValueError(
                 f"positions is {self.positions!r}; "
-                "choose 'sinusoidal', 'learned' or 'none'."
+                "choose 'sinusoidal', 'learned', 'rotary' or 'none'."
+            )
+        if self.positions == "rotary" and (self.d_model // self.n_heads) % 2:
+            raise ValueError(
+                f"rotary positions turn pairs of numbers, but d_model={self.d_model} "
+                f"with n_heads={self.n_heads} gives heads of the odd width "
+                f"{self.d_model // self.n_heads}: change one of the two."
             )
         if not 0 <= self.pad_id < self.vocab_size:
             raise ValueError(
@@ -88,11 +94,20 @@ class TrainingConfig:
     n_epochs : int
         Passes over the training batches.
     learning_rate : float
-        Step size of AdamW.
+        Step size of AdamW; with a schedule, the largest.
     weight_decay : float
         Decoupled weight decay of AdamW, per unit of learning rate.
     max_grad_norm : float
         Gradients with a larger Euclidean norm are scaled down to it.
+    beta2 : float
+        How much of AdamW's mean of squared gradients is kept at each update.
+    schedule : {"constant", "cosine"}
+        After the warm-up the learning rate stays, or falls along half a cosine to a
+        tenth at the last update.
+    warmup_share : float
+        Share of all updates during which the learning rate rises from near 0.
+    accumulate : int
+        Batches whose gradients are added up for one update.
 
     Raises
     ------
@@ -104,9 +119,14 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
+    beta2: float = 0.999
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_share: float = 0.0
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         _require_positive("n_epochs", self.n_epochs)
+        _require_positive("accumulate", self.accumulate)
         for name in ("learning_rate", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(
@@ -115,6 +135,15 @@ class TrainingConfig:
         if not self.weight_decay >= 0:
             raise ValueError(
                 f"weight_decay is {self.weight_decay}: give 0 or a number above it."
+            )
+        for name in ("beta2", "warmup_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}: give a share, 0 <= {name} < 1."
+                )
+        if self.schedule not in ("constant", "cosine"):
+            raise ValueError(
+                f"schedule is {self.schedule!r}; choose 'constant' or 'cosine'."
             )
 
 

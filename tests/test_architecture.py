@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "marketllm"
 ORDER = (
     "config tokenizer datasets batches positions layers attention blocks models "
-    "losses training baselines evaluation plots experiments"
+    "losses optim checkpoints training generation finetuning baselines evaluation "
+    "plots experiments"
 ).split()
 FILES = sorted(PACKAGE.rglob("*.py"))
 # The long runs start as `python -m marketllm.experiments`, not from a chapter.

@@ -40,6 +40,10 @@ def test_config_is_frozen():
         ({"dropout": 1.0}, r"dropout is 1\.0.*give 0 <= dropout < 1"),
         ({"dropout": -0.1}, r"dropout is -0\.1.*give 0 <= dropout < 1"),
         ({"dropout": float("nan")}, "dropout is nan.*give 0 <= dropout < 1"),
+        (
+            {"positions": "rotary", "d_model": 12, "n_heads": 4},
+            "d_model=12 with n_heads=4 gives heads of the odd width 3: change",
+        ),
         ({"pad_id": 11}, "pad_id=11 is no token id.*vocab_size=11.*0 to 10"),
         ({"pad_id": -1}, "pad_id=-1 is no token id"),
     ],
@@ -52,7 +56,7 @@ def test_model_config_refuses(change, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"positions": "rotary"}, "'rotary'; choose 'sinusoidal', 'learned' or 'none'"),
+        ({"positions": "relative"}, "'relative'; choose .*, 'rotary' or 'none'"),
         ({"d_model": 12.0}, r"d_model is 12\.0: give a whole number"),
     ],
 )
@@ -72,11 +76,20 @@ def test_model_config_refuses_a_wrong_type(change, message, monkeypatch):
         ({"max_grad_norm": -1.0}, r"max_grad_norm is -1\.0: give a number above 0"),
         ({"weight_decay": -0.5}, r"weight_decay is -0\.5: give 0 or a number above it"),
         ({"weight_decay": float("nan")}, "weight_decay is nan"),
+        ({"beta2": 1.0}, r"beta2 is 1\.0: give a share, 0 <= beta2 < 1"),
+        ({"warmup_share": -0.5}, r"warmup_share is -0\.5: give a share"),
+        ({"accumulate": 0}, "accumulate is 0: give a whole number of at least 1"),
     ],
 )
 def test_training_config_refuses(change, message):
     with pytest.raises(ValueError, match=message):
         TrainingConfig(**change)
+
+
+def test_training_config_refuses_an_unknown_schedule(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match="'linear'; choose 'constant' or 'cosine'"):
+        TrainingConfig(schedule="linear")
 
 
 @pytest.mark.parametrize("norm_first", [False, True])

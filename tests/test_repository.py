@@ -32,8 +32,9 @@ def requirements(*groups):
     """Return the named dependency groups as {name: Requirement}."""
     tables = PROJECT["dependency-groups"]
     base = PROJECT["project"]["dependencies"]
-    data = PROJECT["project"]["optional-dependencies"]["data"]
-    found = [*base, *data, *(line for group in groups for line in tables[group])]
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    found = [*base, *(line for lines in extras for line in lines)]
+    found += [line for group in groups for line in tables[group]]
     return {canonicalize_name(Requirement(r).name): Requirement(r) for r in found}
 
 

@@ -1,4 +1,4 @@
-"""One proof for each entry of the errata ledger, ``book/errata.md``.
+"""Proofs of the errata of models and code: attention to the article's section 5.
 
 A test builds the article's fault in a few lines of its own, shows how it fails, and
 shows that the right version, marketllm's or PyTorch's, does not. Numbers are float64.
@@ -8,7 +8,6 @@ import ast
 import importlib.metadata
 import math
 import platform
-import re
 import sys
 import tomllib
 from pathlib import Path
@@ -19,9 +18,20 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from proofs import (
+    ROUNDING,
+    Layer,
+    gap,
+    quiet,
+    random_ids,
+    reach,
+    sizes,
+    torch_layer,
+    train,
+)
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_twins import attention_twin, layer_twin
+from torch_twins import attention_twin
 
 from marketllm.attention import (
     MultiHeadAttention,
@@ -31,7 +41,6 @@ from marketllm.attention import (
 )
 from marketllm.batches import LabelledBatches, pad, shift_right
 from marketllm.blocks import DecoderBlock, EncoderBlock, Residual
-from marketllm.config import ModelConfig
 from marketllm.datasets import load_reviews_csv
 from marketllm.evaluation import accuracy
 from marketllm.layers import FeedForward, LayerNorm
@@ -39,89 +48,7 @@ from marketllm.losses import classification_loss, cross_entropy
 from marketllm.models import Classifier, Encoder, EncoderDecoder, masked_mean
 from marketllm.tokenizer import WordTokenizer
 
-ROOT = Path(__file__).parents[1]
-ROUNDING = 1e-12
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
-
-
-def gap(first: Tensor, second: Tensor) -> float:
-    """Give the largest difference between two tensors of one shape."""
-    assert first.shape == second.shape
-    return (first - second).abs().max().item()
-
-
-@torch.no_grad()
-def reach(function, x: Tensor, place: int, axis: int = 1) -> Tensor:
-    """Change ``x`` at one place of an axis; tell how far the output moves at each."""
-    other = x.clone()
-    at = other.select(axis, place)
-    at.copy_(torch.randn_like(at) if x.is_floating_point() else at + 1)
-    moved = (function(other) - function(x)).abs()
-    return moved.movedim(axis, 0).flatten(1).amax(dim=1)
-
-
-def sizes(**changes) -> ModelConfig:
-    """Give a small model without dropout; every axis has a size of its own."""
-    small = {"vocab_size": 13, "max_len": 12, "d_model": 16, "n_heads": 2, "d_ff": 24}
-    return ModelConfig(**(small | {"dropout": 0.0} | changes))
-
-
-def random_ids(*shape: int) -> Tensor:
-    """Draw token ids that are no padding, and are still ids when 1 is added."""
-    return torch.randint(1, 12, shape)
-
-
-@torch.no_grad()
-def quiet(linear: nn.Linear) -> nn.Linear:
-    """Set a layer to zero, as if it had learned nothing yet."""
-    linear.weight.zero_()
-    linear.bias.zero_()
-    return linear
-
-
-def torch_layer(block: EncoderBlock | DecoderBlock) -> nn.Module:
-    """Build PyTorch's post-norm layer with the weights of our block."""
-    return layer_twin(block, norm_first=False)
-
-
-class Layer(nn.Module):
-    """A post-norm layer on PyTorch's attention; two of the article's slips switch on.
-
-    The slips are ``batch_first=False`` and one mask for both attentions.
-    """
-
-    def __init__(self, batch_first=True, cross=False, d_model=16, n_heads=2, d_ff=24):
-        super().__init__()
-        self.looks = nn.ModuleList(
-            nn.MultiheadAttention(d_model, n_heads, batch_first=batch_first)
-            for _ in range(1 + cross)
-        )
-        self.feed = FeedForward(d_model, d_ff)
-        self.norms = nn.ModuleList(LayerNorm(d_model) for _ in range(2 + cross))
-
-    def forward(self, x, memory=None, mask=None):
-        look = self.looks[0]
-        x = self.norms[0](x + look(x, x, x, attn_mask=mask)[0])
-        if memory is not None:
-            look = self.looks[1]
-            x = self.norms[1](x + look(x, memory, memory, attn_mask=mask)[0])
-        return self.norms[-1](x + self.feed(x))
-
-
-def train(model: nn.Module, loss, n_steps: int = 150) -> None:
-    """Take some steps of Adam on a loss that draws its own batch."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    for _ in range(n_steps):
-        optimizer.zero_grad()
-        loss(32).backward()
-        optimizer.step()
+ROOT = Path(__file__).parents[2]
 
 
 # Mathematics
@@ -893,106 +820,3 @@ def test_c20_padding():
     short = cross_entropy(logits[:, :5], ids)
     assert gap(cross_entropy(logits, padded, ignore_id=0), short) < ROUNDING
     assert gap(cross_entropy(logits, padded), short) > 1e-3
-
-
-# The ledger
-
-HERE = {name for name in globals() if re.match(r"test_[mc]\d+_", name)}
-LOUD = ("Loud", "Silent", "Loud or silent, by size")
-FIELDS = ("The article", "Right", "Loud or silent", "Shown in", "Held by")
-SHOWN = {
-    "ch-attention": "M1 M15 M16 M27",
-    "ch-multi-head": "M2 M7 M17 M27",
-    "ch-encoder": "M3 M5 M6 M14 M18 M19 M21 M28",
-    "ch-decoder": "M4 M20 M28 C1 C2 C3 C4 C5 C6 C7 C8 C14 C15 C16 C18 C19 C20",
-    "ch-first-result": "C18",
-    "page-howto": "C13 C17",
-}
-FILES = {
-    "ch-attention": "notebooks/03_attention.ipynb",
-    "ch-multi-head": "notebooks/04_multi_head_attention.ipynb",
-    "ch-encoder": "notebooks/05_encoder.ipynb",
-    "ch-decoder": "notebooks/06_decoder.ipynb",
-    "ch-first-result": "notebooks/07_first_result.ipynb",
-    "page-howto": "book/howto.md",
-}
-LATER = "M8 M9 M10 M11 M12 M13 M22 M23 M24 M25 M26 C9 C10 C11 C12 C21 C22 C23"
-
-
-def page() -> str:
-    """Read the ledger."""
-    return (ROOT / "book" / "errata.md").read_text("utf-8")
-
-
-def entries() -> dict[str, dict[str, str]]:
-    """Read the ledger's entries: id to fields, in the order of the page."""
-    heading = r"^\(errata-(\w+)\)=\n### (\w+)\. [^\n]+\n(.*?)(?=^\(errata-|^## |\Z)"
-    found = {}
-    for target, name, text in re.findall(heading, page(), flags=re.M | re.S):
-        assert target == name.lower()
-        assert name not in found
-        found[name] = dict(re.findall(r"^\*\*(.+?):\*\* (.+)$", text, flags=re.M))
-    return found
-
-
-def test_ledger_lists_every_proof():
-    """Each entry names exactly the tests that start with its id, and none is left."""
-    held = {
-        name: set(re.findall(r"`tests/test_errata\.py::(\w+)`", fields["Held by"]))
-        for name, fields in entries().items()
-    }
-    for name, tests in held.items():
-        assert tests == {t for t in HERE if t.startswith(f"test_{name.lower()}_")}, name
-        assert tests, name
-    assert set().union(*held.values()) == HERE
-    assert page().count("\n### ") == len(held)  # no heading escaped the pattern
-
-
-def test_ledger_is_complete_and_in_order():
-    """All 51 entries are there: proven, or named as not yet in."""
-    expected = [f"M{i}" for i in range(1, 29)] + [f"C{i}" for i in range(1, 24)]
-    later = re.findall(r"^- \*\*(\w+)\*\*", page().split("## Not yet")[1], flags=re.M)
-    assert later == LATER.split()
-    assert list(entries()) == [name for name in expected if name not in later]
-
-
-def test_ledger_fields():
-    """Each entry has its fields in order, a source, and its chapters."""
-    for name, fields in entries().items():
-        code = name.startswith("C")
-        wanted = [f for f in FIELDS if code or f != "Loud or silent"]
-        assert list(fields) == wanted, name
-        assert re.match(r"Sections? \d", fields["The article"]), name
-        assert "{cite:" in fields["Right"] or "](https://" in fields["Right"], name
-        assert code or "{cite:" in fields["Right"], name
-        shown = re.findall(r"\{ref\}`[^`<]+ <([\w-]+)>`", fields["Shown in"])
-        assert shown == [c for c, names in SHOWN.items() if name in names.split()], name
-        if code:
-            assert fields["Loud or silent"].split(". ")[0].rstrip(".") in LOUD, name
-
-
-@pytest.mark.parametrize("place", SHOWN)
-def test_chapters_lead_back_to_their_entries(place):
-    """A chapter that is said to show an entry refers to it."""
-    text = (ROOT / FILES[place]).read_text("utf-8")
-    missing = [e for e in SHOWN[place].split() if f"<errata-{e.lower()}>" not in text]
-    assert missing == []
-
-
-def test_ledger_counts():
-    """The table at the top counts the entries below it."""
-    kinds = [
-        "Mathematics" if name.startswith("M") else fields["Loud or silent"]
-        for name, fields in entries().items()
-    ]
-    kinds = [kind.split(". ")[0].rstrip(".") for kind in kinds]
-    rows = dict(re.findall(r"^\| ([\w ,]+?) \| (\d+) \|$", page(), flags=re.M))
-    wanted = {
-        "Mathematics": kinds.count("Mathematics"),
-        "Code, loud": kinds.count("Loud"),
-        "Code, silent": kinds.count("Silent"),
-        "Code, loud or silent by size": kinds.count("Loud or silent, by size"),
-        "All": len(kinds),
-        "Not yet in the ledger": len(LATER.split()),
-    }
-    assert {kind: int(count) for kind, count in rows.items()} == wanted
