@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test lab notebooks experiments lint repo clean
+.PHONY: help book serve test lab notebooks experiments benchmarks lint repo clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,7 +43,11 @@ notebooks: $(VENV)/test.done ## Run every chapter again and save its outputs in 
 		--ExecutePreprocessor.store_widget_state=False notebooks/*.ipynb
 
 experiments: $(VENV)/test.done ## Run or resume the long experiments behind results/
-	$(BIN)/python -m marketllm.experiments first_result
+	for name in first_result ladder pretraining finetuning; do \
+		$(BIN)/python -m marketllm.experiments $$name || exit 1; done
+
+benchmarks: $(VENV)/test.done ## Time our code against its peers, as ratios
+	$(BIN)/python -m pytest benchmarks -s
 
 lint: $(VENV)/lint.done ## Check style, types and spelling
 	$(BIN)/ruff check .
@@ -70,6 +74,7 @@ $(VENV)/book.done: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/test.done: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) --group test --group lab --editable ".[data,peers,tensorboard]"
+	$(BIN)/python -m marketllm.datasets
 	@touch $@
 
 $(VENV)/lint.done: $(VENV)/test.done
