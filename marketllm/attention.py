@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from marketllm.positions import rotate
+
 
 def causal_mask(n_tokens: int) -> Bool[Tensor, "T T"]:
     """Let each token look at itself and at what came before it.
@@ -153,6 +155,9 @@ class MultiHeadAttention(nn.Module):
         Width of one head's values. Default ``d_key``.
     bias : bool
         Whether the four projections have a bias.
+    rotary : bool
+        True turns queries and keys by their place (see
+        :func:`marketllm.positions.rotate`).
 
     Raises
     ------
@@ -161,7 +166,7 @@ class MultiHeadAttention(nn.Module):
 
     References
     ----------
-    Vaswani et al. (2017), section 3.2.2.
+    Vaswani et al. (2017), section 3.2.2; Su et al. (2021) for ``rotary``.
     """
 
     def __init__(
@@ -171,6 +176,7 @@ class MultiHeadAttention(nn.Module):
         d_key: int | None = None,
         d_value: int | None = None,
         bias: bool = True,
+        rotary: bool = False,
     ) -> None:
         super().__init__()
         if d_key is None:
@@ -182,6 +188,7 @@ class MultiHeadAttention(nn.Module):
             d_key = d_model // n_heads
         d_value = d_key if d_value is None else d_value
         self.n_heads = n_heads
+        self.rotary = rotary
         self.to_query = nn.Linear(d_model, n_heads * d_key, bias)
         self.to_key = nn.Linear(d_model, n_heads * d_key, bias)
         self.to_value = nn.Linear(d_model, n_heads * d_value, bias)
@@ -211,8 +218,8 @@ class MultiHeadAttention(nn.Module):
         Raises
         ------
         ValueError
-            If a tensor has the wrong width or number of axes; else as for
-            :func:`attention_weights`.
+            If a tensor has the wrong width or number of axes, or rotary attention
+            is given a memory; else as for :func:`attention_weights`.
         """
         memory = x if memory is None else memory
         self._check_vectors(x=x, memory=memory)
@@ -242,6 +249,10 @@ class MultiHeadAttention(nn.Module):
         self._check_vectors(x=x, memory=memory)
         query = self._split(self.to_query(x))
         key = self._split(self.to_key(memory))
+        if self.rotary:
+            if memory is not x:
+                raise ValueError("rotary places are of 1 text, not 2: give no memory.")
+            query, key = rotate(query), rotate(key)
         if mask is not None and mask.ndim == 3:
             mask = mask.unsqueeze(1)  # one mask for all heads
         return attention_weights(query, key, mask)

@@ -70,6 +70,8 @@ class EncoderBlock(nn.Module):
         Share of activations dropped during training.
     norm_first : bool
         False is post-norm (the paper), True is pre-norm.
+    rotary : bool
+        True turns queries and keys of the self-attention by their place.
 
     References
     ----------
@@ -83,9 +85,10 @@ class EncoderBlock(nn.Module):
         d_ff: int,
         dropout: float = 0.0,
         norm_first: bool = False,
+        rotary: bool = False,
     ) -> None:
         super().__init__()
-        self.self_attention = MultiHeadAttention(d_model, n_heads)
+        self.self_attention = MultiHeadAttention(d_model, n_heads, rotary=rotary)
         self.feed_forward = FeedForward(d_model, d_ff, dropout)
         self.around_attention = Residual(d_model, dropout, norm_first)
         self.around_feed_forward = Residual(d_model, dropout, norm_first)
@@ -125,6 +128,8 @@ class DecoderBlock(nn.Module):
         Share of activations dropped during training.
     norm_first : bool
         False is post-norm (the paper), True is pre-norm.
+    rotary : bool
+        True turns queries and keys of the self-attention by their place.
 
     References
     ----------
@@ -138,9 +143,10 @@ class DecoderBlock(nn.Module):
         d_ff: int,
         dropout: float = 0.0,
         norm_first: bool = False,
+        rotary: bool = False,
     ) -> None:
         super().__init__()
-        self.self_attention = MultiHeadAttention(d_model, n_heads)
+        self.self_attention = MultiHeadAttention(d_model, n_heads, rotary=rotary)
         self.cross_attention = MultiHeadAttention(d_model, n_heads)
         self.feed_forward = FeedForward(d_model, d_ff, dropout)
         self.around_self = Residual(d_model, dropout, norm_first)

@@ -1,4 +1,4 @@
-"""Where a token stands: sinusoidal and learned positions."""
+"""Where a token stands: sinusoidal, learned and rotary positions."""
 
 import math
 
@@ -121,6 +121,59 @@ class LearnedPositions(nn.Module):
             If the sequence is longer than ``max_len``.
         """
         return x + _first_rows(self.table, x.shape[1])
+
+
+def rotate(
+    vectors: Float[Tensor, "*B T E"], base: float = 10_000.0
+) -> Float[Tensor, "*B T E"]:
+    r"""Turn queries or keys by their place: rotary positions.
+
+    Number i and number :math:`i + E/2` of a vector are the two coordinates of a
+    point, and the point of the token at place p is turned by the angle
+    :math:`p \cdot base^{-2i/E}`. The product of a turned query and a turned key
+    depends on where the two stand only through their distance.
+
+    The paper pairs neighbours, 2i and 2i + 1. We pair the two halves, as the
+    Llama models of Hugging Face do: the same up to the order of the numbers.
+
+    Parameters
+    ----------
+    vectors : Tensor of shape (..., T, E)
+        Queries or keys of one head; E is even.
+    base : float
+        The larger, the more slowly the last pairs turn.
+
+    Returns
+    -------
+    Tensor of shape (..., T, E)
+        Vectors of the same length as before.
+
+    Raises
+    ------
+    ValueError
+        If the width is odd or the base is not above 0.
+
+    References
+    ----------
+    Su et al. (2021), section 3.2.2, equations 14 and 15, and section 3.4.2,
+    equation 34.
+    """
+    n_tokens, width = vectors.shape[-2:]
+    if width % 2:
+        raise ValueError(
+            f"the vectors have width {width}, but rotary positions turn pairs of "
+            f"numbers: use {width + 1}, or other positions."
+        )
+    if not base > 0:
+        raise ValueError(f"base is {base}: give a number above 0, such as 10000.")
+    places = torch.arange(n_tokens, dtype=torch.float64)
+    pairs = torch.arange(0, width, 2, dtype=torch.float64)
+    angles = torch.outer(places, base ** (-pairs / width))  # T, E/2
+    cosine, sine = angles.cos().to(vectors), angles.sin().to(vectors)
+    first, second = vectors.chunk(2, dim=-1)
+    return torch.cat(
+        [first * cosine - second * sine, first * sine + second * cosine], dim=-1
+    )
 
 
 def _first_rows(table: Tensor, n_tokens: int) -> Tensor:

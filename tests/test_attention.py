@@ -339,3 +339,60 @@ def test_vectors_of_the_wrong_shape_are_refused(shape, method, monkeypatch):
         look(wrong)
     with pytest.raises(ValueError, match="^memory has " + message.format(shape[0])):
         look(right, wrong)
+
+
+# Rotary ---------------------------------------------------------------------
+
+
+def test_rotary_attention_equals_llama():
+    from transformers.models.llama import modeling_llama as llama
+
+    ours = MultiHeadAttention(D, H, bias=False, rotary=True)
+    vary(ours)
+    config = llama.LlamaConfig(
+        hidden_size=D,
+        num_attention_heads=H,
+        num_key_value_heads=H,
+        head_dim=D // H,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        attn_implementation="eager",
+    )
+    theirs = llama.LlamaAttention(config, layer_idx=0)
+    for name, part in zip("qkvo", ours.children(), strict=True):
+        getattr(theirs, f"{name}_proj").weight = part.weight
+    x = torch.randn(B, S, D)
+    turns = llama.LlamaRotaryEmbedding(config)(x, torch.arange(S)[None])
+    hide = torch.zeros(S, S).masked_fill(~causal_mask(S), -torch.inf)[None, None]
+    expected, _ = theirs(x, position_embeddings=turns, attention_mask=hide)
+    assert_same(ours(x, mask=causal_mask(S)), expected, 2e-6)
+
+
+def test_a_text_means_the_same_at_a_later_place():
+    """Behind hidden tokens, rotary attention says what it says at the start."""
+    heads = MultiHeadAttention(D, H, rotary=True)
+    vary(heads)
+    x = torch.randn(B, S, D)
+    longer = torch.cat([torch.randn(B, 4, D), x], dim=1)
+    real = torch.tensor([[False] * 4 + [True] * S])
+    assert_same(heads(longer, mask=real)[:, 4:], heads(x), 2e-6)
+
+
+def test_rotary_attention_knows_the_order_and_leaves_the_values_alone():
+    rotary, plain = (
+        MultiHeadAttention(D, H, rotary=rotary) for rotary in (True, False)
+    )
+    vary(rotary)
+    plain.load_state_dict(rotary.state_dict())
+    x, order = torch.randn(B, T, D), [0, 2, 1, 3, 4]
+    assert (rotary(x[:, order])[:, 0] - rotary(x)[:, 0]).abs().max() > 1e-2
+    assert_same(plain(x[:, order])[:, 0], plain(x)[:, 0], 1e-6)
+    alike = x[:, :1].expand(B, T, D)  # all values are one: so is their average
+    assert_same(rotary(alike), plain(alike), 1e-6)
+
+
+def test_rotary_attention_refuses_a_memory():
+    heads = MultiHeadAttention(D, H, rotary=True)
+    x = torch.randn(B, T, D)
+    with pytest.raises(ValueError, match="of 1 text, not 2: give no memory"):
+        heads(x, torch.randn(B, S, D))
+    assert_same(heads(x, x), heads(x), 1e-7)

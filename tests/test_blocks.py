@@ -149,3 +149,13 @@ def test_dropout_acts_in_training_only(kind):
 def test_heads_that_do_not_divide_the_width_are_refused(kind):
     with pytest.raises(ValueError, match="n_heads=5 does not divide d_model=12"):
         kind(D, 5, F)
+
+
+@pytest.mark.parametrize("rotary", [False, True])
+def test_rotary_positions_are_for_the_self_attention(rotary):
+    encoder, decoder = (
+        kind(D, H, F, rotary=rotary) for kind in (EncoderBlock, DecoderBlock)
+    )
+    assert encoder.self_attention.rotary is rotary
+    assert decoder.self_attention.rotary is rotary
+    assert decoder.cross_attention.rotary is False

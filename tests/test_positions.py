@@ -1,4 +1,4 @@
-"""Sinusoidal positions by their closed form and by their geometry."""
+"""Positions by their closed form, by their geometry, and against Llama's."""
 
 import math
 
@@ -7,7 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marketllm.positions import LearnedPositions, SinusoidalPositions, sinusoidal
+from marketllm.positions import (
+    LearnedPositions,
+    SinusoidalPositions,
+    rotate,
+    sinusoidal,
+)
 
 PROPERTY = settings(max_examples=30, deadline=None, derandomize=True)
 T, D = 9, 6
@@ -97,3 +102,69 @@ def test_odd_width_is_refused():
     with pytest.raises(ValueError, match="d_model=7 is odd"):
         SinusoidalPositions(T, 7)
     assert LearnedPositions(T, 7).table.shape == (T, 7)
+
+
+# Rotary ---------------------------------------------------------------------
+
+
+def test_rotary_worked_example():
+    """Width 4: numbers 0 and 2 turn by p, numbers 1 and 3 by p / 100."""
+    turned = rotate(torch.tensor([[1.0, 0.0, 0.0, 2.0]] * 3))
+    assert turned[0].tolist() == [1.0, 0.0, 0.0, 2.0]
+    for p in (1, 2):
+        expected = [math.cos(p), -2 * math.sin(p / 100), math.sin(p)]
+        expected += [2 * math.cos(p / 100)]
+        assert turned[p].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("base", [10_000.0, 100_000.0])
+@pytest.mark.parametrize("width", [2, 6, 16])
+def test_rotary_equals_llama(width, base):
+    from transformers.models.llama import modeling_llama as llama
+
+    n_heads, n_tokens = 3, 11
+    config = llama.LlamaConfig(
+        hidden_size=n_heads * width,
+        num_attention_heads=n_heads,
+        head_dim=width,
+        rope_parameters={"rope_type": "default", "rope_theta": base},
+    )
+    torch.manual_seed(0)
+    query, key = torch.randn(2, 4, n_heads, n_tokens, width)
+    cosine, sine = llama.LlamaRotaryEmbedding(config)(
+        query, torch.arange(n_tokens)[None]
+    )
+    theirs = llama.apply_rotary_pos_emb(query, key, cosine, sine)
+    for ours, other in zip((query, key), theirs, strict=True):
+        torch.testing.assert_close(rotate(ours, base), other, atol=5e-6, rtol=0)
+        assert (rotate(ours, base) - ours).abs().max() > 0.5
+
+
+@settings(PROPERTY)
+@given(st.integers(0, 99), st.sampled_from([2, 4, 10]), st.floats(2.0, 1e6))
+def test_scores_depend_on_the_distance_alone(seed, width, base):
+    generator = torch.Generator().manual_seed(seed)
+    query, key = torch.randn(2, width, generator=generator, dtype=torch.float64)
+    turned = rotate(query.expand(T, width), base), rotate(key.expand(T, width), base)
+    scores = turned[0] @ turned[1].T
+    for distance in range(-T + 1, T):
+        assert scores.diagonal(distance).std(correction=0) < 1e-12
+    assert scores[3, 3].item() == pytest.approx((query @ key).item(), abs=1e-12)
+    assert scores[0].std() > 1e-3  # and they do depend on it
+    for one, before in zip(turned, (query, key), strict=True):
+        assert (one.norm(dim=1) - before.norm()).abs().max() < 1e-12
+
+
+def test_rotary_turns_each_place_by_its_number_alone():
+    vectors = torch.randn(2, 3, 7, 6)
+    torch.testing.assert_close(rotate(vectors)[..., :4, :], rotate(vectors[..., :4, :]))
+    torch.testing.assert_close(rotate(vectors)[1, 2], rotate(vectors[1, 2]))
+    assert rotate(vectors.double()).dtype == torch.float64
+
+
+def test_rotary_refuses_an_odd_width_and_a_base():
+    with pytest.raises(ValueError, match="width 5, but rotary.*use 6, or other"):
+        rotate(torch.ones(3, 5))
+    for base in (0.0, -2.0):
+        with pytest.raises(ValueError, match=f"base is {base}: give a number above 0"):
+            rotate(torch.ones(3, 4), base)

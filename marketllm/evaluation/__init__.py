@@ -1,4 +1,4 @@
-"""Metrics that check their input, intervals, and paired tests."""
+"""Metrics that check their input, intervals, paired tests, and surprise at text."""
 
 from marketllm.evaluation.intervals import (
     Interval,
@@ -8,6 +8,7 @@ from marketllm.evaluation.intervals import (
     mcnemar,
     paired_bootstrap,
 )
+from marketllm.evaluation.language import mean_surprise
 from marketllm.evaluation.metrics import (
     OneClassError,
     accuracy,
@@ -25,5 +26,6 @@ __all__ = [
     "average_precision",
     "bootstrap_interval",
     "mcnemar",
+    "mean_surprise",
     "paired_bootstrap",
 ]

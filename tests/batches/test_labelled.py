@@ -1,11 +1,11 @@
-"""Padding, the shifted target, and batches that cover the data once."""
+"""Labelled batches cover the data once."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marketllm.batches import LabelledBatches, pad, shift_right
+from marketllm.batches import LabelledBatches
 
 PROPERTY = settings(max_examples=40, deadline=None, derandomize=True)
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=20)
@@ -18,19 +18,6 @@ def examples(lengths):
 
 def order(batches):
     return [label for _, labels in batches for label in labels.tolist()]
-
-
-def test_pad_worked_example():
-    ids = pad([[7, 8, 9], [5], [4, 6]], pad_id=2)
-    assert ids.tolist() == [[7, 8, 9], [5, 2, 2], [4, 6, 2]]
-    assert ids.dtype == torch.long
-    assert pad([[7, 8, 9], [5]], max_len=2).tolist() == [[7, 8], [5, 0]]
-
-
-def test_shift_right_worked_example():
-    target = torch.tensor([[5, 6, 7], [8, 9, 0]])
-    assert shift_right(target, start_id=3).tolist() == [[3, 5, 6], [3, 8, 9]]
-    assert target.tolist() == [[5, 6, 7], [8, 9, 0]]  # left as it was
 
 
 @PROPERTY
@@ -73,6 +60,18 @@ def test_the_order_follows_the_seed_and_changes_each_epoch():
     assert order(LabelledBatches(sequences, labels, 4, seed=1)) == epochs[0]
 
 
+def test_the_state_of_the_generator_is_all_that_an_epoch_depends_on():
+    sequences, labels = examples([3] * 20 + [5] * 20), list(range(40))
+    batches = LabelledBatches(sequences, labels, 4, seed=1)
+    order(batches)
+    state = batches.generator.get_state()
+    expected = order(batches)
+    fresh = LabelledBatches(sequences, labels, 4, seed=7)
+    fresh.generator.set_state(state)
+    assert order(fresh) == expected
+    assert LabelledBatches(sequences, labels).generator is None
+
+
 def test_which_examples_share_a_batch_changes_each_epoch():
     batches = LabelledBatches(examples([3] * 12), list(range(12)), 4, seed=0)
     groups = [{frozenset(labels.tolist()) for _, labels in batches} for _ in range(2)]
@@ -99,16 +98,6 @@ def test_long_sequences_are_cut():
     assert ids.tolist() == [[1, 2, 3], [5, 0, 0]]
 
 
-def test_pad_refuses_an_empty_batch():
-    with pytest.raises(ValueError, match=r"the batch is empty \(0 sequences\): give"):
-        pad([])
-
-
-def test_pad_refuses_an_empty_sequence():
-    with pytest.raises(ValueError, match="sequence 1 of 3 has no token.*leave it out"):
-        pad([[3], [], [4, 5]])
-
-
 def test_batches_refuse_an_empty_sequence():
     with pytest.raises(ValueError, match="sequence 1 of 2 has no token.*leave it out"):
         list(LabelledBatches([[3], []], [0, 1]))
@@ -132,7 +121,5 @@ def test_batches_refuse_a_batch_size(size):
 
 @pytest.mark.parametrize("max_len", [0, -1])
 def test_a_length_below_1_is_refused(max_len):
-    with pytest.raises(ValueError, match=f"max_len is {max_len}: give at least 1"):
-        pad([[1, 2, 3]], max_len=max_len)
     with pytest.raises(ValueError, match=f"max_len is {max_len}: give at least 1"):
         LabelledBatches([[1, 2, 3]], [0], max_len=max_len)
