@@ -1,8 +1,8 @@
 """Historic bugs of this field, put into a copy of the package: tests must fail.
 
 The loss goes down with most of these bugs. Each row of ``MUTANTS`` has the
-number in the list of historic bugs, what is wrong, the file, the text replaced
-(it occurs once), its replacement, and the test that must kill it.
+number in the list of historic bugs (0: of our own making), what is wrong, the file,
+the text replaced (it occurs once), its replacement, and the test that must kill it.
 """
 
 import os
@@ -18,6 +18,7 @@ TESTS = Path(__file__).resolve().parent
 PACKAGE = TESTS.parent / "marketllm"
 WRONG_COPY = 90  # exit code: the tests ran on another copy of the package
 
+OURS = 0
 SCALE = "/ math.sqrt(query.shape[-1])"
 MUTANTS = [
     (
@@ -43,6 +44,40 @@ MUTANTS = [
         SCALE,
         "/ query.shape[-1]",
         "test_attention.py::test_scores_have_variance_1_at_every_width",
+    ),
+    (
+        4,
+        "Adam without v-hat",
+        "optim.py",
+        "(v.sqrt() / correction2**0.5)",
+        "v.sqrt()",
+        "test_optim.py::test_three_adam_steps_by_hand",
+    ),
+    (
+        4,
+        "Adam's second correction with beta squared, not beta to the t",
+        "optim.py",
+        'correction2 = 1 - beta2 ** state["t"]',
+        "correction2 = 1 - beta2**2",
+        "test_optim.py::test_three_adam_steps_by_hand",
+    ),
+    (
+        4,
+        "Adam without any correction",
+        "optim.py",
+        'correction1 = 1 - beta1 ** state["t"]  # m_hat = m / correction1\n'
+        '    correction2 = 1 - beta2 ** state["t"]',
+        "correction1 = 1.0\n    correction2 = 1.0",
+        "test_optim.py::test_a_constant_gradient_moves_adam_by_alpha_each_step",
+    ),
+    (
+        4,
+        "the article's denominator in place of Adam",
+        "optim.py",
+        'weight.addcdiv_(m, denominator, value=-group["lr"] / correction1)',
+        'alpha = -group["lr"] / (1 - beta1 ** state["t"] - beta2 ** state["t"])\n'
+        "    weight.add_(gradient, alpha=alpha)",
+        "test_optim.py::test_three_adam_steps_by_hand",
     ),
     (
         5,
@@ -71,18 +106,34 @@ MUTANTS = [
     (
         7,
         "the decoder reads the source in place of the target",
-        "models.py",
+        "models/encoder_decoder.py",
         "x = self.encoder.embedding(target)",
         "x = self.encoder.embedding(source)[:, : target.shape[1]]",
-        "test_models.py::test_encoder_decoder_equals_the_stack_of_torch",
+        "models/test_encoder_decoder.py::test_encoder_decoder_equals_the_stack_of_torch",
     ),
     (
         7,
         "the decoder looks across at the encoder's input, not its output",
-        "models.py",
+        "models/encoder_decoder.py",
         "memory = self.encoder(source)",
         "memory = self.encoder.embedding(source)",
-        "test_models.py::test_encoder_decoder_equals_the_stack_of_torch",
+        "models/test_encoder_decoder.py::test_encoder_decoder_equals_the_stack_of_torch",
+    ),
+    (
+        8,
+        "residual initialisation scaled on the wrong matrix",
+        "models/language.py",
+        "nn.init.normal_(block.feed_forward.outer.weight, std=small)",
+        "nn.init.normal_(block.feed_forward.inner.weight, std=small)",
+        "models/test_language.py::test_standard_deviation_by_layer",
+    ),
+    (
+        8,
+        "residual initialisation scaled on the queries, not the output",
+        "models/language.py",
+        "nn.init.normal_(block.self_attention.to_output.weight, std=small)",
+        "nn.init.normal_(block.self_attention.to_query.weight, std=small)",
+        "models/test_language.py::test_standard_deviation_by_layer",
     ),
     (
         9,
@@ -101,28 +152,36 @@ MUTANTS = [
         "test_positions.py::test_closed_form",
     ),
     (
+        12,
+        "label smoothing takes the logarithm of 0",
+        "losses.py",
+        "rows - log_sum_exp(rows).unsqueeze(-1)",
+        "rows.softmax(dim=-1).log()",
+        "test_losses.py::test_extreme_logits_equal_torch",
+    ),
+    (
         16,
         "padding is attended to by the encoder",
-        "models.py",
+        "models/encoder.py",
         "x = block(x, mask)",
         "x = block(x)",
-        "test_models.py::test_padding_does_not_change_vectors",
+        "models/test_encoder.py::test_padding_does_not_change_vectors",
     ),
     (
         16,
         "padding of the source is attended to by the decoder",
-        "models.py",
+        "models/encoder_decoder.py",
         "x = block(x, memory, mask, memory_mask)",
         "x = block(x, memory, mask)",
-        "test_models.py::test_padding_does_not_change_the_decoder",
+        "models/test_encoder_decoder.py::test_padding_does_not_change_the_decoder",
     ),
     (
         16,
         "padding is counted in the mean",
-        "models.py",
+        "models/classifier.py",
         "return total / real.sum(dim=1)",
         "return total / real.shape[1]",
-        "test_models.py::test_padding_does_not_change_the_class",
+        "models/test_classifier.py::test_padding_does_not_change_the_class",
     ),
     (
         16,
@@ -139,7 +198,55 @@ MUTANTS = [
         "x = self.around_attention(x, lambda x: self.self_attention(x, mask=mask))",
         "x = self.around_attention("
         "x, lambda x: self.self_attention(x.transpose(0, 1)).transpose(0, 1))",
-        "test_models.py::test_examples_of_an_encoder_do_not_see_each_other",
+        "models/test_encoder.py::test_examples_of_an_encoder_do_not_see_each_other",
+    ),
+    (
+        OURS,
+        "GPT without the causal mask",
+        "models/language.py",
+        "Encoder(config, causal=True)",
+        "Encoder(config)",
+        "models/test_language.py::test_a_later_token_never_changes_a_logit_of_gpt",
+    ),
+    (
+        OURS,
+        "rotary positions: the sign of one sine",
+        "positions.py",
+        "[first * cosine - second * sine, first * sine + second * cosine]",
+        "[first * cosine + second * sine, first * sine + second * cosine]",
+        "test_positions.py::test_scores_depend_on_the_distance_alone",
+    ),
+    (
+        OURS,
+        "masked-LM loss on all positions",
+        "batches/masked.py",
+        "return corrupted, ids.where(chosen, IGNORE)",
+        "return corrupted, ids",
+        "batches/test_masked.py::test_what_is_not_chosen_stays_and_is_not_asked_for",
+    ),
+    (
+        OURS,
+        "masked-LM without 80/10/10",
+        "batches/masked.py",
+        "~chosen | (fate >= 0.8)",
+        "~chosen",
+        "batches/test_masked.py::test_shares_are_those_of_bert",
+    ),
+    (
+        OURS,
+        "next-token targets are not shifted",
+        "batches/next_token.py",
+        "targets.roll(1)",
+        "targets",
+        "batches/test_next_token.py::test_the_target_is_the_token_that_follows",
+    ),
+    (
+        OURS,
+        "the temperature is ignored",
+        "generation.py",
+        "amax(dim=-1, keepdim=True)) / temperature",
+        "amax(dim=-1, keepdim=True))",
+        "test_generation.py::test_shares_are_the_softmax",
     ),
 ]
 
@@ -189,7 +296,10 @@ def test_another_copy_of_the_package_is_noticed(tmp_path):
 
 
 def test_every_historic_bug_so_far_has_a_mutant():
-    assert {mutant[0] for mutant in MUTANTS} == {1, 2, 3, 5, 6, 7, 9, 10, 16, 17}
+    assert {mutant[0] for mutant in MUTANTS} == {
+        *(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 17),
+        OURS,
+    }
 
 
 # The child ------------------------------------------------------------------
