@@ -16,29 +16,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
 from marketllm.baselines import majority, naive_bayes, tfidf_logistic_regression
-from marketllm.batches import LabelledBatches
-from marketllm.config import ModelConfig, TrainingConfig
-from marketllm.datasets import (
-    Dataset,
-    copy_key,
-    fingerprint,
-    group_folds,
-    load_fine_food_reviews,
+from marketllm.config import ModelConfig
+from marketllm.datasets import Dataset, fingerprint, load_fine_food_reviews
+from marketllm.experiments.review_task import (
+    Settings,
+    brief,
+    cut_validation,
+    measure,
+    train_and_score,
 )
-from marketllm.evaluation import accuracy, auc, average_precision, bootstrap_interval
 from marketllm.experiments.runs import Experiment, Run
 from marketllm.experiments.text_to_label import TextToLabel, label_word_loss
 from marketllm.losses import classification_loss
 from marketllm.models import Classifier
 from marketllm.tokenizer import WordTokenizer
-from marketllm.training import fit, predict_probabilities
 
-Settings = dict[str, Any]
 SEEDS = (0, 1, 2, 3, 4)
 BASELINES = {
     "majority": majority,
@@ -80,44 +76,6 @@ TRIES: dict[str, Settings] = {
 }
 
 
-def cut_validation(
-    train: pd.DataFrame, seed: int = 0
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Cut a fifth of the training reviews off, to choose settings with.
-
-    Copies of a text stay on one side.
-
-    Parameters
-    ----------
-    train : DataFrame
-        The training part, N rows.
-    seed : int
-        Fixes the cut.
-
-    Returns
-    -------
-    tuple of DataFrame
-        The rows to train on and the rows to validate with.
-
-    Raises
-    ------
-    ValueError
-        If a product has several reviews: they would have to be kept together too.
-    """
-    n_more = int(train["product"].duplicated().sum())
-    if n_more:
-        raise ValueError(
-            f"{n_more} of {len(train)} reviews are not the first of their product: "
-            "this cut keeps only texts together, so cut by product instead."
-        )
-    groups = train["text"].map(copy_key)
-    kept, held_out = group_folds(train["label"], groups, 5, seed)[0]
-    return (
-        train.iloc[kept].reset_index(drop=True),
-        train.iloc[held_out].reset_index(drop=True),
-    )
-
-
 def _build(
     kind: str, settings: Settings, tokenizer: WordTokenizer
 ) -> tuple[nn.Module, Callable[..., Tensor]]:
@@ -147,77 +105,33 @@ def _train_transformer(
     scored: pd.DataFrame,
     validate: bool,
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Train from random weights, score other reviews, and tell how it went.
-
-    With ``validate`` the others are a validation part that chooses the epoch.
-    """
-    tokenizer = WordTokenizer.train(train["text"], settings["vocab_size"])
-    length = settings["max_len"]
-    torch.manual_seed(seed)
-    model, loss = _build(kind, settings, tokenizer)
-    ours, theirs = (
-        (part["text"].map(tokenizer.encode).tolist(), part["label"].tolist())
-        for part in (train, scored)
-    )
-    batches = LabelledBatches(*ours, max_len=length, seed=seed)
-    others = LabelledBatches(*theirs, max_len=length)
-    names = TrainingConfig.__dataclass_fields__
-    training = TrainingConfig(**{k: settings[k] for k in names if k in settings})
-    history = fit(model, batches, loss, training, others if validate else None)
-    scores = predict_probabilities(model, others)[:, 1]
-    facts: dict[str, Any] = {
-        "n_weights": sum(weight.numel() for weight in model.parameters())
-    }
-    for name, column in history.to_frame().drop(columns="seconds").items():
-        facts[str(name)] = column.round(4).tolist()
-    if validate:
-        facts["best_epoch"] = history.best_epoch
-    return scores, facts
-
-
-def _measure(labels: Any, scores: Any) -> dict[str, Any]:
-    """Round scores to 4 digits, and measure these: estimate, low end, high end."""
-    rounded = np.round(np.asarray(scores, dtype=float), 4)
-    found: dict[str, Any] = {}
-    for metric, values in (
-        (accuracy, (rounded >= 0.5).astype(int)),
-        (auc, rounded),
-        (average_precision, rounded),
-    ):
-        interval = bootstrap_interval(metric, labels, values)
-        ends = (interval.estimate, interval.low, interval.high)
-        found[metric.__name__] = [round(number, 4) for number in ends]
-    return found | {"scores": rounded.tolist()}
+    """Do it for one kind of Transformer; see `train_and_score`."""
+    build = partial(_build, kind)
+    return train_and_score(build, settings, seed, train, scored, validate)
 
 
 def _search(kind: str, settings: Settings, seed: int, data: Dataset) -> dict[str, Any]:
     kept, held_out = cut_validation(data.train)
     scores, facts = _train_transformer(kind, settings, seed, kept, held_out, True)
-    return _brief(held_out["label"], scores) | facts
-
-
-def _brief(labels: Any, scores: Any) -> dict[str, Any]:
-    chosen = (np.asarray(scores) >= 0.5).astype(int)
-    found = {"accuracy": accuracy(labels, chosen), "auc": auc(labels, scores)}
-    return {name: round(value, 4) for name, value in found.items()}
+    return brief(held_out["label"], scores) | facts
 
 
 def _final(kind: str, settings: Settings, seed: int, data: Dataset) -> dict[str, Any]:
     scores, facts = _train_transformer(
         kind, settings, seed, data.train, data.test, False
     )
-    return facts | _measure(data.test["label"], scores)
+    return facts | measure(data.test["label"], scores)
 
 
 def _baseline(make: Callable[[], Pipeline], data: Dataset) -> dict[str, Any]:
     model = make().fit(data.train["text"], data.train["label"])
-    return _measure(data.test["label"], model.predict_proba(data.test["text"])[:, 1])
+    return measure(data.test["label"], model.predict_proba(data.test["text"])[:, 1])
 
 
 def _validated_baseline(make: Callable[[], Pipeline], data: Dataset) -> dict[str, Any]:
     kept, held_out = cut_validation(data.train)
     model = make().fit(kept["text"], kept["label"])
-    return _brief(held_out["label"], model.predict_proba(held_out["text"])[:, 1])
+    return brief(held_out["label"], model.predict_proba(held_out["text"])[:, 1])
 
 
 def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:

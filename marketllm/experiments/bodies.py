@@ -1,0 +1,147 @@
+"""Bodies that have read training reviews without their labels."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from marketllm.batches import IGNORE, MaskedBatches, NextTokenBatches
+from marketllm.config import ModelConfig, TrainingConfig
+from marketllm.datasets import load_fine_food_reviews
+from marketllm.experiments.review_task import Settings, cut_validation
+from marketllm.losses import cross_entropy, token_loss
+from marketllm.models import GPT, MaskedLanguageModel
+from marketllm.tokenizer import BytePairTokenizer
+from marketllm.training import fit, mean_loss
+
+SIZES: Settings = {
+    "vocab_size": 2000,
+    "max_len": 128,
+    "d_model": 96,
+    "n_heads": 4,
+    "n_layers": 2,
+    "d_ff": 384,
+    "dropout": 0.1,
+    "norm_first": True,
+    "positions": "learned",
+}
+_SCHEDULE: Settings = {"schedule": "cosine", "warmup_share": 0.05, "beta2": 0.98}
+PRETRAINING: dict[str, Settings] = {
+    "masked": _SCHEDULE | {"n_epochs": 24, "learning_rate": 2e-3, "batch_size": 32},
+    "causal": _SCHEDULE | {"n_epochs": 8, "learning_rate": 2e-3, "batch_size": 16},
+}
+Part = tuple[list[list[int]], list[int]]  # token ids and labels
+
+
+@cache
+def reviews() -> tuple[BytePairTokenizer, dict[str, pd.DataFrame], dict[str, Part]]:
+    """Give the tokenizer, the reviews by part, and the same as token ids.
+
+    The tokenizer knows the kept texts only.
+
+    Returns
+    -------
+    tuple
+        Tokenizer, tables and token ids of ``train``, ``test``, ``kept`` and
+        ``held out``: the last two are the training part, cut.
+    """
+    data = load_fine_food_reviews()
+    kept, held_out = cut_validation(data.train)
+    tables = {
+        "train": data.train,
+        "test": data.test,
+        "kept": kept,
+        "held out": held_out,
+    }
+    tokenizer = BytePairTokenizer.train(kept["text"], SIZES["vocab_size"])
+    parts = {
+        name: (table["text"].map(tokenizer.encode).tolist(), table["label"].tolist())
+        for name, table in tables.items()
+    }
+    return tokenizer, tables, parts
+
+
+def hidden_token_loss(
+    model: Any, batch: tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]
+) -> Float[Tensor, ""]:
+    """Compute what `token_loss` does, and score the vocabulary at hidden tokens only.
+
+    Parameters
+    ----------
+    model : MaskedLanguageModel
+        The model.
+    batch : tuple of Tensor
+        Corrupted token ids and targets of shape (B, T).
+
+    Returns
+    -------
+    Tensor of shape ()
+        The mean over the hidden tokens, in nats.
+    """
+    ids, targets = batch
+    asked = targets != IGNORE
+    table = model.body.embedding.tokens.weight
+    return cross_entropy(model.body(ids)[asked] @ table.T + model.bias, targets[asked])
+
+
+@cache
+def pretrained(kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Pretrain a body on the kept texts.
+
+    The weights stay in memory: an experiment that goes on makes them again.
+
+    Parameters
+    ----------
+    kind : {"masked", "causal"}
+        What is guessed: hidden tokens, or the next token.
+
+    Returns
+    -------
+    tuple
+        The weights of the body, and the facts of the run with a digest of them.
+    """
+    tokenizer, _, parts = reviews()
+    steps = dict(PRETRAINING[kind])
+    size, length = steps.pop("batch_size"), SIZES["max_len"]
+    torch.manual_seed(0)
+    model: nn.Module
+    batches: Iterable[Any]
+    loss: Callable[..., Tensor]
+    if kind == "masked":
+        model, loss = MaskedLanguageModel(ModelConfig(**SIZES)), hidden_token_loss
+        ids = (tokenizer.mask_id, SIZES["vocab_size"])
+        batches = MaskedBatches(parts["kept"][0], size, *ids, 0, max_len=length)
+        others = list(
+            MaskedBatches(parts["held out"][0], size, *ids, 1, max_len=length)
+        )
+    else:
+        model, loss = GPT(ModelConfig(**SIZES)), token_loss
+        ends = tokenizer.end_id
+        batches = NextTokenBatches(parts["kept"][0], length, size, ends, 0)
+        others = list(NextTokenBatches(parts["held out"][0], length, size, ends))
+    before = mean_loss(model, others, loss)
+    history = fit(model, batches, loss, TrainingConfig(**steps), others)
+    table = history.to_frame()
+    weights = {name: value.clone() for name, value in model.body.state_dict().items()}
+    facts = {
+        "n_weights": sum(weight.numel() for weight in model.parameters()),
+        "first_loss": round(before, 4),
+        "train_loss": table["train_loss"].round(4).tolist(),
+        "validation_loss": table["validation_loss"].round(4).tolist(),
+        "best_epoch": history.best_epoch,
+        "weights": _digest(weights),
+    }
+    return weights, facts
+
+
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    """Tell whether two bodies are the same to the last bit."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode() + weights[name].numpy().tobytes())
+    return digest.hexdigest()[:16]
