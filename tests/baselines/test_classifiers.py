@@ -2,12 +2,17 @@
 
 import re
 
+import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.naive_bayes import MultinomialNB
 
 from marketllm.baselines import (
     CANDIDATE_C,
+    NGramClassifier,
+    NGramModel,
+    bag_of_words,
     majority,
     naive_bayes,
     search_c,
@@ -16,7 +21,7 @@ from marketllm.baselines import (
 from marketllm.datasets import load_fine_food_reviews
 from marketllm.evaluation import accuracy, auc, bootstrap_interval, mcnemar
 
-BASELINES = [majority, naive_bayes, tfidf_logistic_regression]
+BASELINES = [majority, bag_of_words, naive_bayes, tfidf_logistic_regression]
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +109,82 @@ def test_the_search_keeps_copies_together():
     for train, test in search.cv:
         assert not {texts[i] for i in train} & {texts[i] for i in test}
     assert not hasattr(search, "best_estimator_")
+
+
+TEXTS = ["good tea good tea", "fine tea", "bad tea bad dog", "poor dog", "dog"]
+LABELS = [1, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_n_gram_classifier_is_bayes_rule(order):
+    model = NGramClassifier(order, vocab_size=50, discount=0.5)
+    texts = [f"the {text} again" for text in TEXTS]
+    model.fit(texts, LABELS)
+    unseen = "good dog , good"
+    ids = [0, *model.tokenizer_.encode(unseen)]
+    weights = []
+    for name, share in ((0, 3 / 5), (1, 2 / 5)):
+        own = [t for t, label in zip(texts, LABELS, strict=True) if label == name]
+        sequences = [[0, *model.tokenizer_.encode(text)] for text in own]
+        counted = NGramModel(order, len(model.tokenizer_), 0.5).fit(sequences)
+        chances = [counted.probabilities(ids[:i])[ids[i]] for i in range(1, len(ids))]
+        weights.append(share * np.prod(chances))
+    expected = np.array(weights) / sum(weights)
+    found = model.predict_proba([unseen, ""])
+    np.testing.assert_allclose(found[0], expected, rtol=1e-10)
+    np.testing.assert_allclose(found[1], [3 / 5, 2 / 5], rtol=1e-10)
+    np.testing.assert_allclose(np.log(found), model.predict_log_proba([unseen, ""]))
+    assert model.predict([unseen]).tolist() == [int(expected[1] > 0.5)]
+    assert 0.01 < expected[1] < 0.99
+
+
+def test_order_1_is_multinomial_naive_bayes(data):
+    """With the unigrams' probabilities put into scikit-learn's model: the same."""
+    text, label = data.train["text"].head(400), data.train["label"].head(400)
+    ours = NGramClassifier(1, vocab_size=300).fit(text, label)
+    size = len(ours.tokenizer_)
+    rows = [np.bincount(ours.tokenizer_.encode(t), minlength=size) for t in text]
+    theirs = MultinomialNB().fit(np.array(rows), label)
+    assert (
+        np.abs(theirs.predict_log_proba(rows) - ours.predict_log_proba(text)).max() > 1
+    )
+    theirs.feature_log_prob_ = np.log([m.probabilities() for m in ours.models_])
+    np.testing.assert_allclose(
+        theirs.predict_joint_log_proba(rows), ours.log_priors_ - _surprises(ours, text)
+    )
+    np.testing.assert_allclose(
+        theirs.predict_log_proba(rows), ours.predict_log_proba(text), atol=1e-8
+    )
+
+
+def _surprises(model, texts):
+    encode = model.tokenizer_.encode
+    return np.array(
+        [[m.surprise(encode(text)).sum() for m in model.models_] for text in texts]
+    )
+
+
+def test_labels_may_have_any_name():
+    texts, names = [f"the {t} again" for t in TEXTS], ["b", "b", "a", "a", "a"]
+    model = NGramClassifier(2).fit(texts, names)
+    assert model.classes_.tolist() == ["a", "b"]
+    assert model.predict(["the good tea again"]).tolist() == ["b"]
+    assert clone(model).get_params() == model.get_params()
+
+
+def test_as_many_labels_as_texts():
+    with pytest.raises(ValueError, match="5 texts but 4 labels: give one for each"):
+        NGramClassifier().fit(TEXTS, LABELS[:4])
+
+
+def test_an_order_reads_what_a_bag_of_words_cannot():
+    texts = ["not bad just good", "not good just bad"] * 10
+    labels = [1, 0] * 10
+    pairs = NGramClassifier(2).fit(texts, labels)
+    assert pairs.predict(texts[:2]).tolist() == [1, 0]
+    assert pairs.predict_proba(texts[:1])[0, 1] > 0.8
+    single = NGramClassifier(1).fit(texts, labels).predict_proba(texts[:2])
+    np.testing.assert_allclose(single, 0.5)
+    assert bag_of_words().fit(texts, labels).predict_proba(texts[:1])[0, 1] == (
+        pytest.approx(0.5, abs=1e-6)
+    )
