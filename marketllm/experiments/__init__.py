@@ -1,16 +1,23 @@
 """The long runs behind the book's claims: ``python -m marketllm.experiments``."""
 
+from marketllm.experiments.finetuning import FINETUNING
 from marketllm.experiments.first_result import FIRST_RESULT
 from marketllm.experiments.ladder import LADDER
 from marketllm.experiments.origin import provenance
+from marketllm.experiments.pretraining import PRETRAINING
 from marketllm.experiments.runs import Experiment, Run, carry_out, load
 
-EXPERIMENTS = {experiment.name: experiment for experiment in (FIRST_RESULT, LADDER)}
+EXPERIMENTS = {
+    experiment.name: experiment
+    for experiment in (FIRST_RESULT, LADDER, PRETRAINING, FINETUNING)
+}
 
 __all__ = [
     "EXPERIMENTS",
+    "FINETUNING",
     "FIRST_RESULT",
     "LADDER",
+    "PRETRAINING",
     "Experiment",
     "Run",
     "carry_out",

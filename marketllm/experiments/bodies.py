@@ -28,13 +28,14 @@ SIZES: Settings = {
     "d_ff": 384,
     "dropout": 0.1,
     "norm_first": True,
-    "positions": "learned",
+    "positions": "rotary",
 }
 _SCHEDULE: Settings = {"schedule": "cosine", "warmup_share": 0.05, "beta2": 0.98}
 PRETRAINING: dict[str, Settings] = {
     "masked": _SCHEDULE | {"n_epochs": 24, "learning_rate": 2e-3, "batch_size": 32},
     "causal": _SCHEDULE | {"n_epochs": 8, "learning_rate": 2e-3, "batch_size": 16},
 }
+EMBEDDING_STD = 0.06  # about as long as GPT-2's: 0.02 at width 768
 Part = tuple[list[list[int]], list[int]]  # token ids and labels
 
 
@@ -89,6 +90,24 @@ def hidden_token_loss(
     return cross_entropy(model.body(ids)[asked] @ table.T + model.bias, targets[asked])
 
 
+def new_model(kind: str) -> GPT | MaskedLanguageModel:
+    """Make a language model that has read nothing.
+
+    Parameters
+    ----------
+    kind : {"masked", "causal"}
+        What it is to guess: hidden tokens, or the next token.
+
+    Returns
+    -------
+    GPT or MaskedLanguageModel
+    """
+    config = ModelConfig(**SIZES)
+    model = GPT(config) if kind == "causal" else MaskedLanguageModel(config)
+    nn.init.normal_(model.body.embedding.tokens.weight, std=EMBEDDING_STD)
+    return model
+
+
 @cache
 def pretrained(kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Pretrain a body on the kept texts.
@@ -109,18 +128,17 @@ def pretrained(kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     steps = dict(PRETRAINING[kind])
     size, length = steps.pop("batch_size"), SIZES["max_len"]
     torch.manual_seed(0)
-    model: nn.Module
+    model = new_model(kind)
     batches: Iterable[Any]
-    loss: Callable[..., Tensor]
     if kind == "masked":
-        model, loss = MaskedLanguageModel(ModelConfig(**SIZES)), hidden_token_loss
+        loss: Callable[..., Tensor] = hidden_token_loss
         ids = (tokenizer.mask_id, SIZES["vocab_size"])
         batches = MaskedBatches(parts["kept"][0], size, *ids, 0, max_len=length)
         others = list(
             MaskedBatches(parts["held out"][0], size, *ids, 1, max_len=length)
         )
     else:
-        model, loss = GPT(ModelConfig(**SIZES)), token_loss
+        loss = token_loss
         ends = tokenizer.end_id
         batches = NextTokenBatches(parts["kept"][0], length, size, ends, 0)
         others = list(NextTokenBatches(parts["held out"][0], length, size, ends))

@@ -36,6 +36,7 @@ from marketllm.experiments.bodies import (
     PRETRAINING,
     SIZES,
     Part,
+    new_model,
     pretrained,
     reviews,
 )
@@ -43,7 +44,7 @@ from marketllm.experiments.review_task import Settings, brief, measure
 from marketllm.experiments.runs import Experiment, Run
 from marketllm.finetuning import add_lora, freeze, n_trainable
 from marketllm.losses import classification_loss, cross_entropy
-from marketllm.models import Classifier, MaskedLanguageModel, masked_mean
+from marketllm.models import Classifier, masked_mean
 from marketllm.training import fit, predict_probabilities
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -69,7 +70,7 @@ def _classifier(body: str, free: str, seed: int, digest: str | None) -> Classifi
     torch.manual_seed(seed)
     model = Classifier(ModelConfig(**SIZES), n_classes=2, causal=body == "causal")
     if body == "none":
-        start = MaskedLanguageModel(ModelConfig(**SIZES)).body.state_dict()
+        start = new_model("masked").body.state_dict()
     else:
         start, facts = pretrained(body)
         if facts["weights"] != digest:
