@@ -103,7 +103,7 @@ class TrainingConfig:
         How much of AdamW's mean of squared gradients is kept at each update.
     schedule : {"constant", "cosine"}
         After the warm-up the learning rate stays, or falls along half a cosine to a
-        tenth at the last update.
+        tenth at the end of the run.
     warmup_share : float
         Share of all updates during which the learning rate rises from near 0.
     accumulate : int

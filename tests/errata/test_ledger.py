@@ -19,6 +19,10 @@ SHOWN = {
     "ch-encoder": "M3 M5 M6 M14 M18 M19 M21 M28",
     "ch-decoder": "M4 M20 M28 C1 C2 C3 C4 C5 C6 C7 C8 C14 C15 C16 C18 C19 C20",
     "ch-first-result": "C18",
+    "ch-losses": "M8 M9 M24 C12",
+    "ch-adam": "M11 M12 M13 M25 M26 M28",
+    "ch-pretraining": "M10 M22 M23",
+    "ch-fine-tuning": "M23 C9 C10 C21",
     "page-howto": "C13 C17",
 }
 FILES = {
@@ -27,9 +31,13 @@ FILES = {
     "ch-encoder": "notebooks/05_encoder.ipynb",
     "ch-decoder": "notebooks/06_decoder.ipynb",
     "ch-first-result": "notebooks/07_first_result.ipynb",
+    "ch-losses": "notebooks/08_losses.ipynb",
+    "ch-adam": "notebooks/09_adam.ipynb",
+    "ch-pretraining": "notebooks/10_pretraining.ipynb",
+    "ch-fine-tuning": "notebooks/11_fine_tuning.ipynb",
     "page-howto": "book/howto.md",
 }
-LATER = "M8 M9 M10 M11 M12 M13 M22 M23 M24 M25 M26 C9 C10 C11 C12 C21 C22 C23"
+LATER = "C11 C22 C23"
 
 
 def page() -> str:
