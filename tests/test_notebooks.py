@@ -11,7 +11,8 @@ from nbformat import v4
 
 ROOT = Path(__file__).resolve().parent.parent
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-MATHEMATICS = ("02_", "03_", "04_", "05_", "06_", "08_", "09_")  # chapters compared almost whole
+# Chapters that are compared almost whole.
+MATHEMATICS = ("02_", "03_", "04_", "05_", "06_", "08_", "09_")
 MIN_COMPARED = 0.7
 MIN_WORDS = 400
 MIN_ALT = 20
