@@ -20,7 +20,7 @@ from marketllm.tokenizer import BytePairTokenizer
 from marketllm.training import fit, mean_loss
 
 SIZES: Settings = {
-    "vocab_size": 2000,
+    "vocab_size": 4000,
     "max_len": 128,
     "d_model": 96,
     "n_heads": 4,
@@ -32,8 +32,8 @@ SIZES: Settings = {
 }
 _SCHEDULE: Settings = {"schedule": "cosine", "warmup_share": 0.05, "beta2": 0.98}
 PRETRAINING: dict[str, Settings] = {
-    "masked": _SCHEDULE | {"n_epochs": 24, "learning_rate": 2e-3, "batch_size": 32},
-    "causal": _SCHEDULE | {"n_epochs": 8, "learning_rate": 2e-3, "batch_size": 16},
+    "masked": _SCHEDULE | {"n_epochs": 14, "learning_rate": 3e-3, "batch_size": 16},
+    "causal": _SCHEDULE | {"n_epochs": 6, "learning_rate": 3e-3, "batch_size": 16},
 }
 EMBEDDING_STD = 0.06  # about as long as GPT-2's: 0.02 at width 768
 Part = tuple[list[list[int]], list[int]]  # token ids and labels
@@ -133,10 +133,8 @@ def pretrained(kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if kind == "masked":
         loss: Callable[..., Tensor] = hidden_token_loss
         ids = (tokenizer.mask_id, SIZES["vocab_size"])
-        batches = MaskedBatches(parts["kept"][0], size, *ids, 0, max_len=length)
-        others = list(
-            MaskedBatches(parts["held out"][0], size, *ids, 1, max_len=length)
-        )
+        batches = MaskedBatches(_windows(parts["kept"][0]), size, *ids, 0)
+        others = list(MaskedBatches(_windows(parts["held out"][0]), size, *ids, 1))
     else:
         loss = token_loss
         ends = tokenizer.end_id
@@ -155,6 +153,16 @@ def pretrained(kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "weights": _digest(weights),
     }
     return weights, facts
+
+
+def _windows(sequences: list[list[int]]) -> list[list[int]]:
+    """Cut long reviews, so that none of their tokens is left out."""
+    size = SIZES["max_len"]
+    return [
+        ids[first : first + size]
+        for ids in sequences
+        for first in range(0, len(ids), size)
+    ]
 
 
 def _digest(weights: Mapping[str, Tensor]) -> str:

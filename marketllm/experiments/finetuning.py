@@ -33,6 +33,7 @@ from marketllm.datasets import (
     load_fine_food_reviews,
 )
 from marketllm.experiments.bodies import (
+    EMBEDDING_STD,
     PRETRAINING,
     SIZES,
     Part,
@@ -187,8 +188,9 @@ def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
     for seed in SEEDS:
         config = {"part": "test", "n_labels": few, "seed": seed}
         yield Run(f"{titles[0]}/{seed}", config, partial(_tfidf, few, seed))
+    start = {"sizes": SIZES, "embedding_std": EMBEDDING_STD}
     for kind, settings in PRETRAINING.items():
-        config = {"part": "training texts", "sizes": SIZES, "settings": settings}
+        config = start | {"part": "training texts", "settings": settings}
         work = partial(lambda kind: pretrained(kind)[1], kind)
         yield Run(f"pretrain/{kind}", config, work)
     for n_labels, n_epochs in EPOCHS.items():
@@ -196,7 +198,7 @@ def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
             digest = finished.get(f"pretrain/{body}", {}).get("weights")
             title = f"{way}, {n_labels} labels"
             settings = {"body": body, "free": free, "n_labels": n_labels}
-            settings |= {"sizes": SIZES} | ({"lora": LORA} if free == "lora" else {})
+            settings |= start | ({"lora": LORA} if free == "lora" else {})
 
             tries = {rate: f"search/{title}, rate {rate}" for rate in rates}
             for rate, name in tries.items():
