@@ -14,6 +14,7 @@ PROOFS = {
 LOUD = ("Loud", "Silent", "Loud or silent, by size")
 FIELDS = ("The article", "Right", "Loud or silent", "Shown in", "Held by")
 SHOWN = {
+    "ch-tokens": "M5",
     "ch-attention": "M1 M15 M16 M27",
     "ch-multi-head": "M2 M7 M17 M27",
     "ch-encoder": "M3 M5 M6 M14 M18 M19 M21 M28",
@@ -26,6 +27,7 @@ SHOWN = {
     "page-howto": "C13 C17",
 }
 FILES = {
+    "ch-tokens": "notebooks/02_tokens.ipynb",
     "ch-attention": "notebooks/03_attention.ipynb",
     "ch-multi-head": "notebooks/04_multi_head_attention.ipynb",
     "ch-encoder": "notebooks/05_encoder.ipynb",
