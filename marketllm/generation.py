@@ -33,8 +33,8 @@ def generate(
     n_tokens : int
         Tokens to write.
     temperature : float
-        1 draws from the model's own distribution, less is bolder, and 0 takes
-        the likeliest token.
+        1 draws from the model's own distribution, more is bolder, less keeps
+        closer to the likeliest token, and 0 takes it.
     generator : torch.Generator, optional
         Draws the tokens. None is torch's global one.
 

@@ -66,7 +66,8 @@ def cross_entropy(
     Raises
     ------
     ValueError
-        If a target is no class, or no row counts, or the share is impossible.
+        If the shapes do not fit, a target is no class, no row counts, or the share is
+        impossible.
 
     References
     ----------
@@ -78,6 +79,11 @@ def cross_entropy(
             f"logits have shape {tuple(logits.shape)} and targets "
             f"{tuple(targets.shape)}: targets need one class for each row of logits."
         )
+    if targets.is_floating_point():
+        raise ValueError(
+            f"targets have type {targets.dtype}: a class is a whole number, from 0 to "
+            f"{logits.shape[-1] - 1}."
+        )
     if not 0 <= label_smoothing < 1:
         raise ValueError(
             f"label_smoothing is {label_smoothing}: give a share, "
@@ -86,7 +92,7 @@ def cross_entropy(
     counted = torch.ones_like(targets, dtype=torch.bool)
     if ignore_id is not None:
         counted = targets != ignore_id
-    rows, classes = logits[counted], targets[counted]
+    rows, classes = logits[counted], targets[counted].long()
     if not len(classes):
         raise ValueError(
             f"none of the {targets.numel()} targets counts (ignore_id={ignore_id}): "

@@ -223,7 +223,13 @@ def test_it_is_on_the_disk_before_it_takes_the_place(path, monkeypatch):
     done, fsync, replace = [], os.fsync, os.replace
 
     def note_fsync(number):
-        done.append(("fsync", os.readlink(f"/proc/self/fd/{number}")))
+        synced = os.fstat(number)
+        [name] = [
+            str(file)
+            for file in (path.parent, *path.parent.iterdir())
+            if os.path.samestat(file.stat(), synced)
+        ]
+        done.append(("fsync", name))
         fsync(number)
 
     def note_replace(old, new):

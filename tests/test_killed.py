@@ -1,5 +1,6 @@
 """A training process is killed without warning, and nothing is lost."""
 
+import math
 import os
 import random
 import re
@@ -72,9 +73,12 @@ def everything(folder):
 def reference(server, tmp_path_factory):
     """A run that nobody stops, and how long it takes."""
     server.train(tmp_path_factory.mktemp("first"))  # the first one loads more
-    folder = tmp_path_factory.mktemp("reference")
-    code, seconds = server.train(folder)
-    assert code == 0
+    seconds = math.inf  # of the fastest: one may have waited for the machine
+    for _ in range(3):
+        folder = tmp_path_factory.mktemp("reference")
+        code, took = server.train(folder)
+        assert code == 0
+        seconds = min(seconds, took)
     tensors, facts = everything(folder)
     assert facts["finished"]
     assert len(tensors["history/step_losses"]) == N_UPDATES
@@ -105,10 +109,14 @@ def found_in(folder):
 
 
 def test_killed_at_twenty_random_moments_it_ends_the_same(server, reference, tmp_path):
-    """The moments are random, but fixed by a seed, as shares of a whole run."""
+    """The moments are random, but fixed by a seed, as shares of a whole run.
+
+    Whether one falls into the writing of a file is up to the disk: the kills at each
+    step of writing, below, see to that.
+    """
     draw = random.Random(SEED)
     shares = [draw.uniform(0, 1) for _ in range(N_KILLS)]
-    n_killed = n_within = n_writing = 0
+    n_killed = n_within = 0
     for i, share in enumerate(shares):
         folder = tmp_path / f"{i}"
         folder.mkdir()
@@ -123,11 +131,9 @@ def test_killed_at_twenty_random_moments_it_ends_the_same(server, reference, tmp
         assert_identical(folder, reference, note)
         n_killed += code == -signal.SIGKILL
         n_within += place is not None and place[1] > 0
-        n_writing += writing
-    counts = f"killed {n_killed}, within an epoch {n_within}, writing {n_writing}"
+    counts = f"killed {n_killed}, within an epoch {n_within}"
     assert n_killed >= N_KILLS * 3 // 4, counts
     assert n_within >= N_KILLS // 4, counts
-    assert n_writing >= 1, counts
 
 
 def test_killed_again_and_again_it_ends_the_same(server, reference, tmp_path):

@@ -293,6 +293,14 @@ def test_no_rows_are_refused():
         cross_entropy(torch.zeros(0, V), torch.zeros(0, dtype=torch.long))
 
 
+def test_targets_of_another_type(monkeypatch):
+    logits, targets = torch.randn(B, T, V), TARGETS.int()
+    assert torch.equal(cross_entropy(logits, targets), cross_entropy(logits, TARGETS))
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match="targets have type torch.float32: a class is"):
+        cross_entropy(logits, TARGETS.float())
+
+
 @pytest.mark.parametrize("shape", [(B, T + 1), (T, B), (B,)])
 def test_shapes_that_do_not_fit_are_refused(shape, monkeypatch):
     # As a reader runs it: without the type checks of the tests.

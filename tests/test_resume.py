@@ -1,6 +1,7 @@
 """A run that was stopped goes on as if nothing had happened, bit for bit."""
 
 import copy
+import math
 import re
 
 import pytest
@@ -276,6 +277,18 @@ def test_weights_that_overflow_do_not_reach_the_file(tmp_path):
     for name, value in start.items():
         assert torch.equal(tensors[f"model/{name}"], value)
         assert torch.equal(model.state_dict()[name], value)
+
+
+def test_settings_that_json_does_not_know(tmp_path):
+    """Infinity clips nothing."""
+    config = TrainingConfig(1, 0.02, max_grad_norm=math.inf)
+    with pytest.raises(Stopped):
+        run(classifier, tmp_path / "a", stop=4, config=config)
+    found, _ = run(classifier, tmp_path / "a", config=config)
+    assert_identical(found, run(classifier, config=config)[0])
+    message = "config max_grad_norm is 1.0 here and Infinity in the file"
+    with pytest.raises(ValueError, match=message):
+        run(classifier, tmp_path / "a", config=TrainingConfig(1, 0.02))
 
 
 # Refusing --------------------------------------------------------------------

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
 from torch_twins import assert_same
 
 from marketllm.batches import IGNORE, LabelledBatches
@@ -278,6 +279,21 @@ def test_a_schedule_needs_the_number_of_batches(changes):
     with pytest.raises(ValueError, match=r"batches have no len\(\): give a list"):
         fit(nn.Linear(D, 1), once, square_loss, config, progress=False)
     assert len(list(once)) == N  # none was used up
+
+
+def test_a_stream_of_unknown_length_is_trained_on():
+    """Its DataLoader has a len(), which raises."""
+
+    class Stream(IterableDataset):
+        def __iter__(self):
+            yield from regression()
+
+    model = nn.Linear(D, 1)
+    batches = DataLoader(Stream(), batch_size=None)
+    history = fit(model, batches, square_loss, TrainingConfig(2))
+    assert len(history.step_losses) == 2 * N
+    with pytest.raises(ValueError, match=r"batches have no len\(\): give a list"):
+        fit(model, batches, square_loss, TrainingConfig(2, schedule="cosine"))
 
 
 def test_beta2_reaches_the_optimiser():

@@ -40,7 +40,7 @@ def fit(
     A run with a checkpoint that is stopped, at any moment, goes on when ``fit`` is
     called again with the same model, settings and batches, made anew. Weights and
     history then equal those of a run that was never stopped bit for bit, on the
-    same processor, with as many threads.
+    same CPU, with as many threads.
 
     Parameters
     ----------
@@ -236,7 +236,10 @@ def _check_path(path: Path, checkpoint_every: int) -> None:
 
 
 def _length(batches: Iterable[Any]) -> int | None:
-    return len(batches) if isinstance(batches, Sized) else None
+    try:
+        return len(batches) if isinstance(batches, Sized) else None
+    except TypeError:  # a DataLoader of a stream has a len() that refuses
+        return None
 
 
 def _total(model: nn.Module) -> float:

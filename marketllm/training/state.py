@@ -108,7 +108,8 @@ class _Run:
             "validation": self._fingerprint(self.validation),
             "random": sorted(self._random_states()),
         }
-        self.identity = json.loads(json.dumps(facts))
+        # As it comes back from the file; infinity, which JSON does not know, as text.
+        self.identity = json.loads(json.dumps(facts), parse_constant=str)
 
     def capture(self) -> tuple[Tensors, Facts]:
         """Gather what a checkpoint holds; weights are not copied before it is."""
@@ -212,7 +213,8 @@ class _Run:
     def _fingerprint(self, batches: Iterable[Any] | None) -> str:
         """Pass through batches once, and leave what is random as it was."""
         before, digest = self._random_states(), hashlib.sha256()
-        torch.manual_seed(0)  # some loaders draw from torch's own random numbers
+        # Some loaders draw from torch's own random numbers.
+        torch.default_generator.manual_seed(0)
         for batch in batches if batches is not None else ():
             _digest(digest, batch)
         self._set_random_states(before)

@@ -99,7 +99,9 @@ def test_a_transformer_learns_is_watched_and_repeats(name, monkeypatch):
     monkeypatch.setattr(module, "N_BEFORE", 9)
     kind, unit = name.split("/")
     corpus = corpus_of(unit)
-    settings = module.RUNS[name] | TINY | {"learning_rate": 0.02, "n_epochs": 4}
+    n_epochs = {"causal": 4, "masked": 30}[kind]  # a masked one is asked less
+    more = {"learning_rate": 0.02, "n_epochs": n_epochs}
+    settings = module.RUNS[name] | TINY | more
 
     def once(seed):
         return module._transformer(kind, settings, seed, corpus)
@@ -139,6 +141,49 @@ def test_causal_held_out_text_is_every_token_once():
             return torch.zeros(*ids.shape, corpus.n_ids)
 
     assert mean_surprise(Even(), batches) == pytest.approx(math.log(corpus.n_ids))
+
+
+@pytest.mark.parametrize("kind", ["causal", "masked"])
+def test_from_the_left_shows_what_was_before_and_nothing_else(kind, monkeypatch):
+    monkeypatch.setattr(module, "N_BEFORE", 4)
+    corpus = corpus_of("words")
+    mask_id = corpus.special_ids[2]
+    seen = []
+
+    class Spy(nn.Module):
+        def forward(self, ids):
+            seen.append(ids)
+            return torch.zeros(*ids.shape, corpus.n_ids)
+
+    found = module._left_to_right(kind, Spy(), corpus)
+    expected = [
+        ids[start : start + 4] + [mask_id] * (kind == "masked")
+        for ids in corpus.test_ids
+        for start in range(0, len(ids) - 4, 5)
+    ]
+    assert torch.cat(seen).tolist() == expected
+    assert found == {
+        "surprise": pytest.approx(math.log(corpus.n_ids), abs=1e-4),
+        "n_tokens": len(expected),
+    }
+
+
+@pytest.mark.parametrize("name", list(module.RUNS))
+def test_training_batches_are_drawn_anew_each_epoch(name, monkeypatch):
+    kind, unit = name.split("/")
+    given = {}
+
+    def fit(model, batches, loss, config):
+        given["train"] = batches
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "fit", fit)
+    with pytest.raises(KeyboardInterrupt):
+        module._transformer(kind, module.RUNS[name] | TINY, 0, corpus_of(unit))
+    first, second = (
+        torch.cat([ids.flatten() for ids, _ in given["train"]]) for _ in range(2)
+    )
+    assert first.shape != second.shape or not torch.equal(first, second)
 
 
 def test_windows_lose_no_token():
