@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from marketllm.batches import IGNORE, MaskedBatches, NextTokenBatches
 from marketllm.config import ModelConfig, TrainingConfig
 from marketllm.datasets import load_fine_food_reviews
+from marketllm.experiments.corpus import cut_windows
 from marketllm.experiments.review_task import Settings, cut_validation
 from marketllm.losses import cross_entropy, token_loss
 from marketllm.models import GPT, MaskedLanguageModel
@@ -133,8 +134,9 @@ def pretrained(kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if kind == "masked":
         loss: Callable[..., Tensor] = hidden_token_loss
         ids = (tokenizer.mask_id, SIZES["vocab_size"])
-        batches = MaskedBatches(_windows(parts["kept"][0]), size, *ids, 0)
-        others = list(MaskedBatches(_windows(parts["held out"][0]), size, *ids, 1))
+        batches = MaskedBatches(cut_windows(parts["kept"][0], length), size, *ids, 0)
+        held_out = cut_windows(parts["held out"][0], length)
+        others = list(MaskedBatches(held_out, size, *ids, 1))
     else:
         loss = token_loss
         ends = tokenizer.end_id
@@ -153,16 +155,6 @@ def pretrained(kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "weights": _digest(weights),
     }
     return weights, facts
-
-
-def _windows(sequences: list[list[int]]) -> list[list[int]]:
-    """Cut long reviews, so that none of their tokens is left out."""
-    size = SIZES["max_len"]
-    return [
-        ids[first : first + size]
-        for ids in sequences
-        for first in range(0, len(ids), size)
-    ]
 
 
 def _digest(weights: Mapping[str, Tensor]) -> str:

@@ -89,3 +89,25 @@ class Corpus:
                     break
                 longest += 1
         return longest
+
+
+def cut_windows(sequences: Iterable[Sequence[int]], length: int) -> list[list[int]]:
+    """Cut long texts, so that none of their tokens is left out.
+
+    Parameters
+    ----------
+    sequences : iterable of sequences of int
+        Token ids of each text.
+    length : int
+        The most tokens in a piece.
+
+    Returns
+    -------
+    list of list of int
+        The pieces in order.
+    """
+    return [
+        list(ids[start : start + length])
+        for ids in sequences
+        for start in range(0, len(ids), length)
+    ]

@@ -19,14 +19,14 @@ from marketllm.batches import MaskedBatches, NextTokenBatches
 from marketllm.config import ModelConfig, TrainingConfig
 from marketllm.datasets import fingerprint, load_fine_food_reviews
 from marketllm.evaluation import mean_surprise
-from marketllm.experiments.corpus import Corpus, Unit
+from marketllm.experiments.corpus import Corpus, Unit, cut_windows
+from marketllm.experiments.review_task import Settings
 from marketllm.experiments.runs import Experiment, Run
 from marketllm.generation import generate
 from marketllm.losses import cross_entropy, token_loss
 from marketllm.models import GPT, MaskedLanguageModel
 from marketllm.training import fit
 
-Settings = dict[str, Any]
 ORDERS = (1, 2, 3, 4, 5, 6)
 MARKS = (0, 10, 30, 100, 300, 1000, 2000, 3000, 4000, 5000)  # updates before a look
 SAMPLES = (0, 100, 1000)  # and at the end
@@ -117,7 +117,7 @@ def _transformer(kind: str, settings: Settings, seed: int, corpus: Corpus) -> Se
             given = None if again else seed
             return NextTokenBatches(sequences, length, size, end_id, given, pad_id)
         hidden = MaskedBatches(
-            _windows(sequences, length),
+            cut_windows(sequences, length),
             size,
             mask_id,
             corpus.n_ids,
@@ -172,7 +172,7 @@ def _left_to_right(kind: str, model: nn.Module, corpus: Corpus) -> dict[str, Any
     """
     windows = [
         ids
-        for ids in _windows(corpus.test_ids, N_BEFORE + 1)
+        for ids in cut_windows(corpus.test_ids, N_BEFORE + 1)
         if len(ids) == N_BEFORE + 1
     ]
     total = 0.0
@@ -184,15 +184,6 @@ def _left_to_right(kind: str, model: nn.Module, corpus: Corpus) -> dict[str, Any
         logits = model(before)[:, -1]
         total += float(cross_entropy(logits, target)) * len(part)
     return {"surprise": round(total / len(windows), 4), "n_tokens": len(windows)}
-
-
-def _windows(sequences: Iterable[Sequence[int]], length: int) -> list[list[int]]:
-    """Cut long texts, so that none of their tokens is left out."""
-    return [
-        list(ids[start : start + length])
-        for ids in sequences
-        for start in range(0, len(ids), length)
-    ]
 
 
 def _continued(model: GPT, corpus: Corpus, seed: int) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from pathlib import Path
 import regex
 
 from marketllm.tokenizer.merges import Pair, apply_merges, learn_merges
+from marketllm.tokenizer.words import _require_text
 
 SPECIAL = ("<pad>", "<end>", "<mask>")
 
-# The cut before any merge, as in GPT-2: a word keeps the blank before it.
+# As in GPT-2: a word keeps the blank before it.
 _WORD = regex.compile(
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 )
@@ -217,9 +218,7 @@ class BytePairTokenizer:
         content = {
             "format": _FORMAT,
             "version": _VERSION,
-            "special": self.special,
-            "merges": self.merges,
-        }
+        } | {"special": self.special, "merges": self.merges}
         new = path.with_name(f".{path.name}.{os.getpid()}.new")
         try:
             with new.open("w", encoding="utf-8") as file:
@@ -274,12 +273,13 @@ class BytePairTokenizer:
 
 def _split(text: str) -> list[str]:
     """Cut a text into words, blanks included: joined, they are the text."""
+    _require_text(text)
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
             f"the text has a lone surrogate, {text[error.start]!a}, at place "
-            f"{error.start}: half a character, which UTF-8 cannot write. Read the "
-            "text again with the right encoding, or put U+FFFD in its place."
+            f"{error.start}: half a character, which UTF-8 cannot write. Read the text "
+            "again with the right encoding, or put U+FFFD in its place."
         ) from error
     return _WORD.findall(text)

@@ -131,4 +131,13 @@ def split_words(text: str) -> list[str]:
     list of str
         Runs of letters, digits and apostrophes.
     """
+    _require_text(text)
     return re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.lower())
+
+
+def _require_text(text: object) -> None:
+    if not isinstance(text, str):
+        raise ValueError(
+            f"a text is {text!r}, of type {type(text).__name__}: give texts of type "
+            "str, and leave out those that are missing."
+        )

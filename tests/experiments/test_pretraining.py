@@ -188,7 +188,7 @@ def test_training_batches_are_drawn_anew_each_epoch(name, monkeypatch):
 
 def test_windows_lose_no_token():
     long, short = list(range(3, 40)), [5, 6]
-    cut = module._windows([long, short], 16)
+    cut = module.cut_windows([long, short], 16)
     assert [len(ids) for ids in cut] == [16, 16, 5, 2]
     assert [i for ids in cut for i in ids] == long + short
 

@@ -6,6 +6,7 @@ import pickle
 from collections import Counter
 from itertools import pairwise
 
+import jaxtyping
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -507,3 +508,9 @@ def test_train_refuses_no_text(texts):
 def test_train_refuses_one_string():
     with pytest.raises(ValueError, match="texts is one string: give a list of texts"):
         BytePairTokenizer.train("the tea", 300)
+
+
+def test_a_missing_text_is_refused(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match="a text is nan, of type float: give texts"):
+        BytePairTokenizer().encode(float("nan"))

@@ -1,5 +1,6 @@
 """Text to ids and back."""
 
+import jaxtyping
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,3 +102,9 @@ def test_words_must_be_distinct(words):
     n = len(words) + 2
     with pytest.raises(ValueError, match=f"{n} words, of which {n - 1} are distinct"):
         WordTokenizer(words)
+
+
+def test_a_missing_text_is_refused(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match="a text is nan, of type float: give texts"):
+        split_words(float("nan"))
