@@ -66,7 +66,17 @@ class Corpus:
         return " " + " | ".join(texts) + " "
 
     def text(self, ids: Iterable[int]) -> str:
-        """Write ids out up to the first end."""
+        """Write ids out up to the first end.
+
+        Parameters
+        ----------
+        ids : iterable of int
+            Token ids; padding and the mask are left out.
+
+        Returns
+        -------
+        str
+        """
         kept = []
         for i in ids:
             if i == self.special_ids[1]:
@@ -76,11 +86,32 @@ class Corpus:
         return self.tokenizer.decode(kept)
 
     def words(self, ids: Iterable[int]) -> list[str]:
-        """Write ids out as words, to compare texts whatever their unit."""
+        """Write ids out as words, to compare texts whatever their unit.
+
+        Parameters
+        ----------
+        ids : iterable of int
+            Token ids.
+
+        Returns
+        -------
+        list of str
+        """
         return split_words(self.text(ids))
 
     def overlap(self, words: Sequence[str]) -> int:
-        """Length of the longest run of words that a training text holds too."""
+        """Measure the longest run of words that a training text holds too.
+
+        Parameters
+        ----------
+        words : sequence of str
+            The words of a text.
+
+        Returns
+        -------
+        int
+            Length of the run, in words.
+        """
         longest = 0
         for start in range(len(words)):
             while start + longest < len(words):
