@@ -109,7 +109,7 @@ class MaskedBatches:
     Raises
     ------
     ValueError
-        If there is nothing to batch, or as for :func:`corrupt`.
+        If there is nothing to batch; as for :func:`corrupt` when passed through.
 
     References
     ----------
