@@ -1,12 +1,14 @@
 """Encoder and decoder blocks: sub-layers, each added to its own input."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from marketllm.attention import MultiHeadAttention
-from marketllm.layers import FeedForward, LayerNorm
+from marketllm.layers import _make_feed_forward, _make_norm
 
 
 class Residual(nn.Module):
@@ -21,6 +23,10 @@ class Residual(nn.Module):
     norm_first : bool
         False normalises the sum (post-norm, the paper); True normalises what
         goes into the sub-layer (pre-norm) and leaves the way round untouched.
+    norm : {"layer", "rms"}
+        Which norm.
+    norm_eps : float
+        Added to the variance inside the root.
 
     References
     ----------
@@ -28,9 +34,16 @@ class Residual(nn.Module):
     al. (2020), Figure 1.
     """
 
-    def __init__(self, d_model: int, dropout: float, norm_first: bool) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        dropout: float,
+        norm_first: bool,
+        norm: Literal["layer", "rms"] = "layer",
+        norm_eps: float = 1e-5,
+    ) -> None:
         super().__init__()
-        self.norm = LayerNorm(d_model)
+        self.norm = _make_norm(norm, d_model, norm_eps)
         self.dropout = nn.Dropout(dropout)
         self.norm_first = norm_first
 
@@ -72,6 +85,16 @@ class EncoderBlock(nn.Module):
         False is post-norm (the paper), True is pre-norm.
     rotary : bool
         True turns queries and keys of the self-attention by their place.
+    feed_forward : {"relu", "gelu", "gelu_tanh", "swiglu"}
+        The kind of feed-forward network.
+    norm : {"layer", "rms"}
+        The kind of norm.
+    norm_eps : float
+        Added to the variance inside the root of every norm.
+    n_kv_heads : int, optional
+        Heads of keys and values in each attention, G. None is one for each head.
+    bias : bool
+        Whether the linear maps have a bias.
 
     References
     ----------
@@ -86,12 +109,22 @@ class EncoderBlock(nn.Module):
         dropout: float = 0.0,
         norm_first: bool = False,
         rotary: bool = False,
+        feed_forward: Literal["relu", "gelu", "gelu_tanh", "swiglu"] = "relu",
+        norm: Literal["layer", "rms"] = "layer",
+        norm_eps: float = 1e-5,
+        n_kv_heads: int | None = None,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        self.self_attention = MultiHeadAttention(d_model, n_heads, rotary=rotary)
-        self.feed_forward = FeedForward(d_model, d_ff, dropout)
-        self.around_attention = Residual(d_model, dropout, norm_first)
-        self.around_feed_forward = Residual(d_model, dropout, norm_first)
+        around = partial(Residual, d_model, dropout, norm_first, norm, norm_eps)
+        self.self_attention = MultiHeadAttention(
+            d_model, n_heads, bias=bias, rotary=rotary, n_kv_heads=n_kv_heads
+        )
+        self.feed_forward = _make_feed_forward(
+            feed_forward, d_model, d_ff, dropout, bias
+        )
+        self.around_attention = around()
+        self.around_feed_forward = around()
 
     def forward(
         self, x: Float[Tensor, "B T D"], mask: Tensor | None = None
@@ -130,6 +163,16 @@ class DecoderBlock(nn.Module):
         False is post-norm (the paper), True is pre-norm.
     rotary : bool
         True turns queries and keys of the self-attention by their place.
+    feed_forward : {"relu", "gelu", "gelu_tanh", "swiglu"}
+        The kind of feed-forward network.
+    norm : {"layer", "rms"}
+        The kind of norm.
+    norm_eps : float
+        Added to the variance inside the root of every norm.
+    n_kv_heads : int, optional
+        Heads of keys and values in each attention, G. None is one for each head.
+    bias : bool
+        Whether the linear maps have a bias.
 
     References
     ----------
@@ -144,14 +187,26 @@ class DecoderBlock(nn.Module):
         dropout: float = 0.0,
         norm_first: bool = False,
         rotary: bool = False,
+        feed_forward: Literal["relu", "gelu", "gelu_tanh", "swiglu"] = "relu",
+        norm: Literal["layer", "rms"] = "layer",
+        norm_eps: float = 1e-5,
+        n_kv_heads: int | None = None,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        self.self_attention = MultiHeadAttention(d_model, n_heads, rotary=rotary)
-        self.cross_attention = MultiHeadAttention(d_model, n_heads)
-        self.feed_forward = FeedForward(d_model, d_ff, dropout)
-        self.around_self = Residual(d_model, dropout, norm_first)
-        self.around_cross = Residual(d_model, dropout, norm_first)
-        self.around_feed_forward = Residual(d_model, dropout, norm_first)
+        around = partial(Residual, d_model, dropout, norm_first, norm, norm_eps)
+        self.self_attention = MultiHeadAttention(
+            d_model, n_heads, bias=bias, rotary=rotary, n_kv_heads=n_kv_heads
+        )
+        self.cross_attention = MultiHeadAttention(
+            d_model, n_heads, bias=bias, n_kv_heads=n_kv_heads
+        )
+        self.feed_forward = _make_feed_forward(
+            feed_forward, d_model, d_ff, dropout, bias
+        )
+        self.around_self = around()
+        self.around_cross = around()
+        self.around_feed_forward = around()
 
     def forward(
         self,

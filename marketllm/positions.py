@@ -1,6 +1,7 @@
 """Where a token stands: sinusoidal, learned and rotary positions."""
 
 import math
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -124,7 +125,7 @@ class LearnedPositions(nn.Module):
 
 
 def rotate(
-    vectors: Float[Tensor, "*B T E"], base: float = 10_000.0
+    vectors: Float[Tensor, "*B T E"], base: float = 10_000.0, start: int = 0
 ) -> Float[Tensor, "*B T E"]:
     r"""Turn queries or keys by their place: rotary positions.
 
@@ -142,6 +143,9 @@ def rotate(
         Queries or keys of one head; E is even.
     base : float
         The larger, the more slowly the last pairs turn.
+    start : int
+        The place of the first vector: more than 0 where earlier tokens have been
+        read before.
 
     Returns
     -------
@@ -166,14 +170,27 @@ def rotate(
         )
     if not base > 0:
         raise ValueError(f"base is {base}: give a number above 0, such as 10000.")
-    places = torch.arange(n_tokens, dtype=torch.float64)
-    pairs = torch.arange(0, width, 2, dtype=torch.float64)
-    angles = torch.outer(places, base ** (-pairs / width))  # T, E/2
-    cosine, sine = angles.cos().to(vectors), angles.sin().to(vectors)
+    cosine, sine = _turns(start, n_tokens, width, base, vectors.dtype, vectors.device)
     first, second = vectors.chunk(2, dim=-1)
     return torch.cat(
         [first * cosine - second * sine, first * sine + second * cosine], dim=-1
     )
+
+
+@lru_cache(maxsize=16)  # every layer asks for the same
+def _turns(
+    start: int,
+    n_tokens: int,
+    width: int,
+    base: float,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    with torch.inference_mode(False):  # what is kept may be used in training later
+        places = torch.arange(start, start + n_tokens, dtype=torch.float64)
+        pairs = torch.arange(0, width, 2, dtype=torch.float64)
+        angles = torch.outer(places, base ** (-pairs / width))  # T, E/2
+        return angles.cos().to(device, dtype), angles.sin().to(device, dtype)
 
 
 def _first_rows(table: Tensor, n_tokens: int) -> Tensor:

@@ -12,9 +12,9 @@ from numpydoc.validate import validate
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "marketllm"
 ORDER = (
-    "config tokenizer datasets batches positions layers attention blocks models "
-    "losses optim checkpoints training generation finetuning baselines evaluation "
-    "plots experiments"
+    "config tokenizer datasets batches positions layers cache attention blocks models "
+    "pretrained losses optim checkpoints training generation prompting finetuning "
+    "baselines evaluation explain plots experiments"
 ).split()
 FILES = sorted(PACKAGE.rglob("*.py"))
 # The long runs start as `python -m marketllm.experiments`, not from a chapter.

@@ -24,7 +24,7 @@ MUTANTS = [
     (
         1,
         "scores divided by the root of d_model in place of d_k",
-        "attention.py",
+        "attention/function.py",
         SCALE,
         "/ math.sqrt(query.shape[-1] * (query.shape[1] if query.ndim == 4 else 1))",
         "test_attention.py::test_self_attention_equals_torch",
@@ -32,7 +32,7 @@ MUTANTS = [
     (
         2,
         "scores not scaled at all",
-        "attention.py",
+        "attention/function.py",
         SCALE,
         "",
         "test_attention.py::test_attention_equals_torch",
@@ -40,7 +40,7 @@ MUTANTS = [
     (
         3,
         "Var(q.k) taken to be d_k squared: divided by d_k",
-        "attention.py",
+        "attention/function.py",
         SCALE,
         "/ query.shape[-1]",
         "test_attention.py::test_scores_have_variance_1_at_every_width",
@@ -138,9 +138,9 @@ MUTANTS = [
     (
         9,
         "W_O sized by d_k where d_v differs",
-        "attention.py",
-        "nn.Linear(n_heads * d_value, d_model, bias)",
-        "nn.Linear(n_heads * d_key, d_model, bias)",
+        "attention/multi_head.py",
+        "Linear(n_heads * d_value, d_model, bias)",
+        "Linear(n_heads * d_key, d_model, bias)",
         "test_attention.py::test_widths_of_keys_and_values_may_differ",
     ),
     (

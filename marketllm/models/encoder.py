@@ -1,12 +1,14 @@
 """Token ids to vectors: the embedding, and the stack that mixes them."""
 
+from typing import Any
+
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from marketllm.attention import causal_mask, padding_mask
 from marketllm.blocks import EncoderBlock
-from marketllm.config import ModelConfig
-from marketllm.layers import LayerNorm
+from marketllm.config import LlamaConfig, ModelConfig
+from marketllm.layers import _make_norm
 from marketllm.positions import LearnedPositions, SinusoidalPositions
 
 
@@ -36,9 +38,9 @@ class Encoder(nn.Module):
         self.causal = causal
         self.embedding = Embedding(config)
         self.blocks = nn.ModuleList(
-            EncoderBlock(*_block_sizes(config)) for _ in range(config.n_layers)
+            EncoderBlock(**_block_options(config)) for _ in range(config.n_layers)
         )
-        self.norm = LayerNorm(config.d_model) if config.norm_first else nn.Identity()
+        self.norm = _last_norm(config)
 
     def forward(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         """Turn token ids into vectors that know their context.
@@ -94,6 +96,9 @@ class Embedding(nn.Module):
             self.positions = SinusoidalPositions(config.max_len, config.d_model)
         if config.positions == "learned":
             self.positions = LearnedPositions(config.max_len, config.d_model)
+        self.norm: nn.Module = nn.Identity()
+        if config.norm_embedding:
+            self.norm = _make_norm(config.norm, config.d_model, config.norm_eps)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
@@ -114,40 +119,55 @@ class Embedding(nn.Module):
             If ids are not whole numbers in two axes, one is outside the vocabulary,
             a sequence is longer than ``config.max_len``, or there is no token at all.
         """
-        self._check(ids)
-        return self.dropout(self.positions(self.tokens(ids)))
-
-    def _check(self, ids: Tensor) -> None:
-        if ids.ndim != 2 or ids.is_floating_point():
-            raise ValueError(
-                f"ids have shape {tuple(ids.shape)} and type {ids.dtype}, but must be "
-                "whole numbers of shape (batch, tokens): see marketllm.batches.pad."
-            )
-        if not ids.numel():
-            raise ValueError(
-                f"the batch has shape {tuple(ids.shape)} and so no token: "
-                "give at least one example with at least one token."
-            )
-        if ids.shape[1] > self.config.max_len:
-            raise ValueError(
-                f"the sequence has {ids.shape[1]} tokens, but max_len is "
-                f"{self.config.max_len}: cut the text or raise max_len."
-            )
-        low, high = int(ids.min()), int(ids.max())
-        if low < 0 or high >= self.config.vocab_size:
-            raise ValueError(
-                f"token id {low if low < 0 else high} is outside the vocabulary: "
-                f"ids run from 0 to {self.config.vocab_size - 1}; was the text "
-                "encoded with another tokenizer?"
-            )
+        _check_ids(ids, self.config)
+        return self.dropout(self.norm(self.positions(self.tokens(ids))))
 
 
-def _block_sizes(config: ModelConfig) -> tuple[int, int, int, float, bool, bool]:
-    return (
-        config.d_model,
-        config.n_heads,
-        config.d_ff,
-        config.dropout,
-        config.norm_first,
-        config.positions == "rotary",
-    )
+def _check_ids(ids: Tensor, config: ModelConfig | LlamaConfig) -> None:
+    """Refuse ids that a model cannot read."""
+    if ids.ndim != 2 or ids.is_floating_point():
+        raise ValueError(
+            f"ids have shape {tuple(ids.shape)} and type {ids.dtype}, but must be "
+            "whole numbers of shape (batch, tokens): see marketllm.batches.pad."
+        )
+    if not ids.numel():
+        raise ValueError(
+            f"the batch has shape {tuple(ids.shape)} and so no token: "
+            "give at least one example with at least one token."
+        )
+    if ids.shape[1] > config.max_len:
+        raise ValueError(
+            f"the sequence has {ids.shape[1]} tokens, but max_len is "
+            f"{config.max_len}: cut the text or raise max_len."
+        )
+    low, high = int(ids.min()), int(ids.max())
+    if low < 0 or high >= config.vocab_size:
+        raise ValueError(
+            f"token id {low if low < 0 else high} is outside the vocabulary: "
+            f"ids run from 0 to {config.vocab_size - 1}; was the text "
+            "encoded with another tokenizer?"
+        )
+
+
+def _block_options(config: ModelConfig) -> dict[str, Any]:
+    """Name what a block of this model is made with."""
+    return {
+        "d_model": config.d_model,
+        "n_heads": config.n_heads,
+        "d_ff": config.d_ff,
+        "dropout": config.dropout,
+        "norm_first": config.norm_first,
+        "rotary": config.positions == "rotary",
+        "feed_forward": config.feed_forward,
+        "norm": config.norm,
+        "norm_eps": config.norm_eps,
+        "n_kv_heads": config.n_kv_heads,
+        "bias": config.bias,
+    }
+
+
+def _last_norm(config: ModelConfig) -> nn.Module:
+    """Make the norm behind the last block: pre-norm blocks need one more."""
+    if not config.norm_first:
+        return nn.Identity()
+    return _make_norm(config.norm, config.d_model, config.norm_eps)

@@ -6,8 +6,7 @@ from torch import Tensor, nn
 from marketllm.attention import causal_mask, padding_mask
 from marketllm.blocks import DecoderBlock
 from marketllm.config import ModelConfig
-from marketllm.layers import LayerNorm
-from marketllm.models.encoder import Encoder, _block_sizes
+from marketllm.models.encoder import Encoder, _block_options, _last_norm
 
 
 class EncoderDecoder(nn.Module):
@@ -32,9 +31,9 @@ class EncoderDecoder(nn.Module):
         self.config = config
         self.encoder = Encoder(config)
         self.blocks = nn.ModuleList(
-            DecoderBlock(*_block_sizes(config)) for _ in range(config.n_layers)
+            DecoderBlock(**_block_options(config)) for _ in range(config.n_layers)
         )
-        self.norm = LayerNorm(config.d_model) if config.norm_first else nn.Identity()
+        self.norm = _last_norm(config)
         self.to_logits = nn.Linear(config.d_model, config.vocab_size)
 
     def forward(

@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -16,7 +17,7 @@ class GPT(nn.Module):
     """Guess the next token from those before it.
 
     The logits are the products of the last vectors with the token embeddings:
-    one table serves as input and output.
+    one table serves as input and output, unless ``config.tied`` is False.
 
     The weights start small, so that the first guess is even and the loss starts
     at ln V. Those that write into the residual stream start smaller still, by
@@ -33,6 +34,8 @@ class GPT(nn.Module):
     ----------
     body : Encoder
         The causal stack; its weights fit ``Classifier(..., causal=True).encoder``.
+    output : nn.Parameter of shape (V, D) or None
+        The output table where it is not the token embedding.
 
     References
     ----------
@@ -46,6 +49,10 @@ class GPT(nn.Module):
         self.config = config
         self.body = Encoder(config, causal=True)
         _start_small(self.body)
+        self.output: nn.Parameter | None = None
+        if not config.tied:
+            shape = (config.vocab_size, config.d_model)
+            self.output = nn.Parameter(START * torch.randn(shape))
         small = START / math.sqrt(2 * config.n_layers)
         for block in self.body.modules():
             if isinstance(block, EncoderBlock):
@@ -70,7 +77,8 @@ class GPT(nn.Module):
         ValueError
             As for :class:`Encoder`.
         """
-        return self.body(ids) @ self.body.embedding.tokens.weight.T
+        tokens = self.body.embedding.tokens.weight
+        return self.body(ids) @ (tokens if self.output is None else self.output).T
 
 
 class MaskedLanguageModel(nn.Module):
@@ -130,5 +138,5 @@ def _start_small(body: Encoder) -> None:
     for module in body.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=START)
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
