@@ -120,9 +120,10 @@ class KeyValueCache:
         self.config = config
         self.batch_size, self.max_len = batch_size, max_len
         width = config.d_model // config.n_heads
-        shape = (2, batch_size, config.n_kv_heads, max_len, width)
+        shape = (batch_size, config.n_kv_heads, max_len, width)
         self.layers = [
-            LayerCache(*torch.zeros(shape, dtype=dtype)) for _ in range(config.n_layers)
+            LayerCache(torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype))
+            for _ in range(config.n_layers)
         ]
         self.real: Bool[Tensor, "B S"] | None = None
 

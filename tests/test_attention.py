@@ -26,6 +26,7 @@ from marketllm.attention import (
     causal_mask,
     padding_mask,
 )
+from marketllm.cache import LayerCache
 
 PROPERTY = settings(max_examples=30, deadline=None, derandomize=True)
 B, T, S, D, H = 2, 5, 7, 12, 3
@@ -396,3 +397,69 @@ def test_rotary_attention_refuses_a_memory():
     with pytest.raises(ValueError, match="of 1 text, not 2: give no memory"):
         heads(x, torch.randn(B, S, D))
     assert_same(heads(x, x), heads(x), 1e-7)
+
+
+# Grouped queries ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_kv_heads", [1, 2, 6])
+@pytest.mark.parametrize("masked", ["no", "two axes", "three axes"])
+def test_grouped_heads_equal_torch(n_kv_heads, masked):
+    heads = MultiHeadAttention(D, 6, bias=False, n_kv_heads=n_kv_heads).double()
+    x, memory = torch.randn(B, T, D).double(), torch.randn(B, S, D).double()
+    mask = {
+        "no": None,
+        "two axes": random_mask(T, S),
+        "three axes": random_mask(B, T, S),
+    }[masked]
+
+    def split(tensor, n):
+        return tensor.view(*tensor.shape[:2], n, 2).transpose(1, 2)
+
+    theirs = F.scaled_dot_product_attention(
+        split(heads.to_query(x), 6),
+        split(heads.to_key(memory), n_kv_heads),
+        split(heads.to_value(memory), n_kv_heads),
+        attn_mask=mask.unsqueeze(1) if masked == "three axes" else mask,
+        enable_gqa=True,
+    )
+    expected = heads.to_output(theirs.transpose(1, 2).flatten(2))
+    assert_same(heads(x, memory, mask), expected, 1e-12)
+
+
+def test_grouped_weights_are_those_of_each_query_head():
+    grouped = MultiHeadAttention(D, 6, n_kv_heads=2)
+    full = MultiHeadAttention(D, 6)
+    full.load_state_dict(grouped.state_dict() | repeated(grouped))
+    x = torch.randn(B, T, D)
+    mask = causal_mask(T)
+    assert_same(grouped.weights(x, mask=mask), full.weights(x, mask=mask), 1e-6)
+    assert_same(grouped(x, mask=mask), full(x, mask=mask), 1e-6)
+    assert grouped.weights(x).shape == (B, 6, T, T)
+
+
+def repeated(grouped):
+    """Give each of six heads a copy of the keys and values that its group shares."""
+    found = {}
+    for name in ("to_key", "to_value"):
+        layer = getattr(grouped, name)
+        shared = layer.weight.view(2, 2, D).repeat_interleave(3, dim=0)
+        found[f"{name}.weight"] = shared.reshape(D, D)
+        found[f"{name}.bias"] = layer.bias.view(2, 2).repeat_interleave(3, 0).flatten()
+    return found
+
+
+@pytest.mark.parametrize("n_kv_heads", [4, 0, -1, 12])
+def test_groups_that_do_not_divide_the_heads_are_refused(n_kv_heads):
+    message = f"n_kv_heads={n_kv_heads} does not divide n_heads=6"
+    with pytest.raises(ValueError, match=message):
+        MultiHeadAttention(D, 6, n_kv_heads=n_kv_heads)
+
+
+def test_a_past_is_of_the_same_text():
+    heads = MultiHeadAttention(D, H)
+    past = LayerCache(*torch.zeros(2, B, H, 9, D // H))
+    x = torch.randn(B, T, D)
+    with pytest.raises(ValueError, match="of 1 text, not 2: give no memory"):
+        heads(x, torch.randn(B, S, D), past=past)
+    assert past.length == 0

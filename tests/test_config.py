@@ -6,8 +6,8 @@ import jaxtyping
 import pytest
 import torch
 
-from marketllm.config import ModelConfig, TrainingConfig
-from marketllm.models import Classifier, EncoderDecoder
+from marketllm.config import LlamaConfig, ModelConfig, TrainingConfig
+from marketllm.models import GPT, Classifier, EncoderDecoder, Llama
 
 SIZES = {"vocab_size": 11, "max_len": 7}
 
@@ -46,6 +46,9 @@ def test_config_is_frozen():
         ),
         ({"pad_id": 11}, "pad_id=11 is no token id.*vocab_size=11.*0 to 10"),
         ({"pad_id": -1}, "pad_id=-1 is no token id"),
+        ({"n_heads": 4, "n_kv_heads": 3}, "n_kv_heads=3 does not divide n_heads=4"),
+        ({"n_kv_heads": 0}, "n_kv_heads is 0: give a whole number of at least 1"),
+        ({"norm_eps": 0.0}, r"norm_eps is 0\.0: give a number above 0"),
     ],
 )
 def test_model_config_refuses(change, message):
@@ -57,6 +60,8 @@ def test_model_config_refuses(change, message):
     ("change", "message"),
     [
         ({"positions": "relative"}, "'relative'; choose .*, 'rotary' or 'none'"),
+        ({"feed_forward": "elu"}, "feed_forward is 'elu'; choose .* or 'swiglu'"),
+        ({"norm": "batch"}, "norm is 'batch'; choose 'layer' or 'rms'"),
         ({"d_model": 12.0}, r"d_model is 12\.0: give a whole number"),
     ],
 )
@@ -65,6 +70,23 @@ def test_model_config_refuses_a_wrong_type(change, message, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(ValueError, match=message):
         ModelConfig(**(SIZES | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"d_model": 12, "n_heads": 5}, "n_heads=5 does not divide d_model=12.*change"),
+        ({"n_heads": 4, "n_kv_heads": 3}, "n_kv_heads=3 does not divide n_heads=4"),
+        ({"n_kv_heads": 0}, "n_kv_heads is 0: give a whole number of at least 1"),
+        ({"d_model": 12, "n_heads": 4}, "gives heads of the odd width 3: change"),
+        ({"n_layers": 0}, "n_layers is 0: give a whole number of at least 1"),
+        ({"rotary_base": 0.0}, r"rotary_base is 0\.0: give a number above 0"),
+        ({"norm_eps": -1.0}, r"norm_eps is -1\.0: give a number above 0"),
+    ],
+)
+def test_llama_config_refuses(change, message):
+    with pytest.raises(ValueError, match=message):
+        LlamaConfig(**(SIZES | change))
 
 
 @pytest.mark.parametrize(
@@ -117,3 +139,62 @@ def test_every_size_reaches_the_model(norm_first):
     assert rates == {0.25}
     assert block.around_attention.norm_first is norm_first
     assert model.to_logits.weight.shape == (4, 12)
+
+
+def test_every_choice_reaches_the_model():
+    config = ModelConfig(
+        vocab_size=11,
+        max_len=7,
+        d_model=12,
+        n_heads=6,
+        n_kv_heads=2,
+        d_ff=20,
+        norm_first=True,
+        norm="rms",
+        norm_eps=0.5,
+        norm_embedding=True,
+        feed_forward="swiglu",
+        bias=False,
+        tied=False,
+    )
+    for model in (GPT(config), EncoderDecoder(config)):
+        norms = [m for m in model.modules() if type(m).__name__.endswith("Norm")]
+        assert {type(norm).__name__ for norm in norms} == {"RMSNorm"}
+        assert {norm.eps for norm in norms} == {0.5}
+        for name, module in model.named_modules():
+            if name.endswith(("self_attention", "cross_attention")):
+                assert module.to_key.weight.shape == (4, 12)
+                assert module.to_query.bias is None
+            if name.endswith(".feed_forward") and "around" not in name:
+                assert module.gate.weight.shape == (20, 12)
+                assert module.outer.bias is None
+    body = GPT(config).body
+    assert type(body.embedding.norm).__name__ == "RMSNorm"
+    assert type(body.norm).__name__ == "RMSNorm"
+    assert GPT(config).output.shape == (11, 12)
+
+
+def test_every_size_reaches_llama():
+    config = LlamaConfig(
+        vocab_size=11,
+        max_len=7,
+        d_model=12,
+        n_heads=6,
+        n_kv_heads=3,
+        n_layers=5,
+        d_ff=20,
+        rotary_base=77.0,
+        norm_eps=0.5,
+        tied=False,
+    )
+    model = Llama(config)
+    assert model.embedding.weight.shape == (11, 12)
+    assert len(model.blocks) == 5
+    block = model.blocks[4]
+    assert block.attention.to_key.weight.shape == (6, 12)
+    assert block.attention.base == 77.0
+    assert block.feed_forward.gate.weight.shape == (20, 12)
+    norms = [m for m in model.modules() if type(m).__name__ == "RMSNorm"]
+    assert [norm.eps for norm in norms] == [0.5] * 11
+    assert model.to_logits.weight is not model.embedding.weight
+    assert not [name for name, _ in model.named_parameters() if "bias" in name]

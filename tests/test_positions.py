@@ -168,3 +168,21 @@ def test_rotary_refuses_an_odd_width_and_a_base():
     for base in (0.0, -2.0):
         with pytest.raises(ValueError, match=f"base is {base}: give a number above 0"):
             rotate(torch.ones(3, 4), base)
+
+
+@pytest.mark.parametrize("start", [0, 1, 5])
+def test_rotary_goes_on_where_earlier_tokens_ended(start):
+    vectors = torch.randn(2, 7, 6)
+    whole = rotate(vectors, 50.0)
+    part = rotate(vectors[:, start:], 50.0, start=start)
+    torch.testing.assert_close(part, whole[:, start:], atol=1e-6, rtol=0)
+    if start:
+        assert (rotate(vectors[:, start:], 50.0) - part).abs().max() > 0.1
+
+
+def test_rotary_angles_may_be_used_in_training_after_reading():
+    vectors = torch.randn(3, 4, requires_grad=True)
+    with torch.inference_mode():
+        rotate(torch.randn(3, 4), 31.0)
+    rotate(vectors, 31.0).sum().backward()
+    assert vectors.grad.abs().max() > 0.1
