@@ -1,35 +1,24 @@
 """Byte-pair encoding: tokens that are pieces of words, and no unknown ones."""
 
-import json
-import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import regex
-
+from marketllm.tokenizer.cut import _split
+from marketllm.tokenizer.files import _read, _write
 from marketllm.tokenizer.merges import Pair, apply_merges, learn_merges
-from marketllm.tokenizer.words import _require_text
+from marketllm.tokenizer.vocabulary import SPECIAL, _published, _trained
 
-SPECIAL = ("<pad>", "<end>", "<mask>")
-
-# As in GPT-2: a word keeps the blank before it.
-_WORD = regex.compile(
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-)
-# GPT-2's order of the 256 bytes: those that Latin-1 shows as a character first.
-_SHOWN = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-_BYTES = (*_SHOWN, *(byte for byte in range(256) if byte not in _SHOWN))
-
-_FORMAT, _VERSION = "marketllm byte-pair encoding", 1
 _CACHE_SIZE = 2**16  # words
+_SETTINGS = ("end_id", "split_digits", "unknown_id")  # of a published vocabulary
 
 
 class BytePairTokenizer:
     """A vocabulary of bytes and of the pieces that merges make out of them.
 
     The ids run: special tokens, the 256 bytes, one token for each merge. Any text
-    can be written in bytes, so no token is unknown and nothing is lost.
+    can be written in bytes, so no token is unknown and nothing is lost. A published
+    vocabulary (:meth:`from_vocabulary`) has its own order and may lack bytes.
 
     Parameters
     ----------
@@ -48,8 +37,16 @@ class BytePairTokenizer:
         As given.
     special : tuple of str
         As given.
+    special_ids : dict of str to int
+        The id of each special token.
     pad_id, end_id, mask_id : int
-        0, 1 and 2.
+        0, 1 and 2. With a published vocabulary ``end_id`` is the one given; it has
+        no padding and no mask, so these are -1, which no model takes for a token.
+    split_digits : bool
+        Whether each digit is a token of its own; False unless a published
+        vocabulary wants it.
+    unknown_id : int or None
+        What stands for a byte that a published vocabulary lacks.
 
     Raises
     ------
@@ -63,41 +60,16 @@ class BytePairTokenizer:
     section 2.2.
     """
 
-    pad_id = 0
-    end_id = 1
-    mask_id = 2
+    pad_id, end_id, mask_id = 0, 1, 2
+    split_digits = False
+    unknown_id: int | None = None
 
     def __init__(
         self, merges: Sequence[Pair] = (), special: Sequence[str] = SPECIAL
     ) -> None:
         self.special = tuple(special)
-        n_distinct = len(set(self.special))
-        if self.special[:3] != SPECIAL or n_distinct < len(self.special):
-            raise ValueError(
-                f"the special tokens are {self.special}: begin with {SPECIAL} and give "
-                "each name once."
-            )
-        first_byte = len(self.special)
-        self._byte_ids = {byte: first_byte + i for i, byte in enumerate(_BYTES)}
-        tokens = [name.encode() for name in self.special]
-        tokens += [bytes([byte]) for byte in _BYTES]
-        # The id that a pair becomes: smaller for a merge that was learned earlier.
-        self._merged: dict[Pair, int] = {}
-        for left, right in merges:
-            if not all(first_byte <= part < len(tokens) for part in (left, right)):
-                raise ValueError(
-                    f"merge {len(self._merged)} is of the ids {left} and {right}, but "
-                    f"there it can take ids from {first_byte} to {len(tokens) - 1}: "
-                    "give the merges in the order of training."
-                )
-            if (left, right) in self._merged:
-                raise ValueError(
-                    f"merge {len(self._merged)}, of the ids {left} and {right}, is "
-                    "there already: give each pair once."
-                )
-            self._merged[left, right] = len(tokens)
-            tokens.append(tokens[left] + tokens[right])
-        self.tokens = tuple(tokens)
+        self.special_ids = {name: i for i, name in enumerate(self.special)}
+        self.tokens, self._byte_ids, self._merged = _trained(merges, self.special)
         self.merges = tuple(self._merged)
         self._cache: dict[str, list[int]] = {}
 
@@ -143,6 +115,56 @@ class BytePairTokenizer:
         )
         return cls(merges, special)
 
+    @classmethod
+    def from_vocabulary(
+        cls,
+        tokens: Sequence[bytes],
+        merges: Sequence[Pair],
+        special: Mapping[str, int],
+        end_id: int,
+        split_digits: bool = False,
+        unknown_id: int | None = None,
+    ) -> "BytePairTokenizer":
+        """Use the vocabulary and the merges of a published model.
+
+        Some vocabularies lack a few bytes that their corpus never showed, such as
+        rare control characters. Hugging Face's library puts its unknown token
+        there if it has one, as we do; else it drops the bytes without a word, and
+        then we refuse the text.
+
+        Parameters
+        ----------
+        tokens : sequence of bytes
+            What each token says; the position is the id. A special token says its
+            name.
+        merges : sequence of (int, int)
+            Pairs of ids in the order in which they are merged. The ids that they
+            make must ascend, as in GPT-2, Llama 3 and SmolLM2.
+        special : mapping of str to int
+            The ids of the special tokens. No text can write them.
+        end_id : int
+            The special token that ends a text.
+        split_digits : bool
+            Whether each digit is a token of its own, blanks before it apart.
+        unknown_id : int or None
+            A special token, put in the place of each byte that is missing. With
+            None, ``encode`` refuses a text that has such a byte.
+
+        Raises
+        ------
+        ValueError
+            If tokens, merges and special tokens do not fit one another.
+        """
+        new = cls()
+        made = _published(tokens, merges, special, end_id, unknown_id)
+        new._byte_ids, new._merged = made
+        new.tokens, new.merges = tuple(tokens), tuple(new._merged)
+        new.special_ids = dict(sorted(special.items(), key=lambda item: item[1]))
+        new.special = tuple(new.special_ids)
+        new.pad_id, new.end_id, new.mask_id = -1, end_id, -1
+        new.split_digits, new.unknown_id = split_digits, unknown_id
+        return new
+
     def __len__(self) -> int:
         return len(self.tokens)
 
@@ -157,15 +179,17 @@ class BytePairTokenizer:
         Returns
         -------
         list of int
-            Ids of bytes and of merged pieces, never of special tokens.
+            Ids of bytes and of merged pieces, never of special tokens; only for a
+            byte that the vocabulary lacks comes ``unknown_id``.
 
         Raises
         ------
         ValueError
-            If the text holds a lone surrogate, which has no bytes in UTF-8.
+            If the text holds a lone surrogate, which has no bytes in UTF-8, or a
+            byte that the vocabulary lacks, and there is no ``unknown_id``.
         """
         ids: list[int] = []
-        for word in _split(text):
+        for word in _split(text, self.split_digits):
             pieces = self._cache.get(word)
             if pieces is None:
                 if len(self._cache) >= _CACHE_SIZE:
@@ -214,20 +238,12 @@ class BytePairTokenizer:
         path : str or pathlib.Path
             The file. If it is there, it is replaced in one step.
         """
-        path = Path(path)
-        content = {
-            "format": _FORMAT,
-            "version": _VERSION,
-        } | {"special": self.special, "merges": self.merges}
-        new = path.with_name(f".{path.name}.{os.getpid()}.new")
-        try:
-            with new.open("w", encoding="utf-8") as file:
-                json.dump(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(new, path)
-        finally:
-            new.unlink(missing_ok=True)
+        content = {"version": 1, "special": self.special, "merges": self.merges}
+        if self.pad_id < 0:  # a published vocabulary
+            content |= {"version": 2, "special": self.special_ids}
+            content |= {"tokens": [token.decode("latin-1") for token in self.tokens]}
+            content |= {name: getattr(self, name) for name in _SETTINGS}
+        _write(path, content)
 
     @classmethod
     def load(cls, path: str | Path) -> "BytePairTokenizer":
@@ -243,43 +259,26 @@ class BytePairTokenizer:
         ValueError
             If the file is torn, is something else or has another version.
         """
+        content = _read(path)
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(
-                f"{path} is not whole, or not JSON ({error}): "
-                "train the tokenizer and save it again."
-            ) from error
-        if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise ValueError(
-                f"{path} is JSON, but not a tokenizer of this kind: "
-                f"it lacks the format {_FORMAT!r}. Give a file that save has written."
-            )
-        if content.get("version") != _VERSION:
-            raise ValueError(
-                f"{path} has version {content.get('version')!r} of the format, this "
-                f"package reads {_VERSION}: train and save the tokenizer again."
-            )
-        try:
-            return cls([(a, b) for a, b in content["merges"]], content["special"])
+            merges, special = [(a, b) for a, b in content["merges"]], content["special"]
+            if content["version"] == 1:
+                return cls(merges, special)
+            tokens = [token.encode("latin-1") for token in content["tokens"]]
+            settings = {name: content[name] for name in _SETTINGS}
+            return cls.from_vocabulary(tokens, merges, special, **settings)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} holds no tokenizer ({error}): train and save it again."
             ) from error
 
     def _bytes_of(self, word: str) -> list[int]:
-        return [self._byte_ids[byte] for byte in word.encode()]
-
-
-def _split(text: str) -> list[str]:
-    """Cut a text into words, blanks included: joined, they are the text."""
-    _require_text(text)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"the text has a lone surrogate, {text[error.start]!a}, at place "
-            f"{error.start}: half a character, which UTF-8 cannot write. Read the text "
-            "again with the right encoding, or put U+FFFD in its place."
-        ) from error
-    return _WORD.findall(text)
+        try:
+            return [self._byte_ids[byte] for byte in word.encode()]
+        except KeyError as error:
+            (byte,) = error.args
+            raise ValueError(
+                f"the text has the byte {byte:#04x} (in {word[:20]!a}), which the "
+                "vocabulary lacks: take it out of the text, or give the tokenizer an "
+                "unknown_id."
+            ) from error

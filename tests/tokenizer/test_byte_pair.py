@@ -438,7 +438,7 @@ def content(**changes):
         (b"[" * 100_000, "is not whole, or not JSON"),
         ([1, 2], "is JSON, but not a tokenizer of this kind"),
         ({"model": {"type": "BPE"}}, "is JSON, but not a tokenizer of this kind"),
-        (content(version=2), "has version 2 of the format, this package reads 1"),
+        (content(version=3), "has version 3 of the format, this package reads 1 and 2"),
         (content(version="-"), "has version None of the format"),
         (content(merges="-"), "holds no tokenizer .'merges'"),
         (content(merges=[[3, 4, 5]]), "holds no tokenizer"),
