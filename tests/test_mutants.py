@@ -160,6 +160,70 @@ MUTANTS = [
         "test_losses.py::test_extreme_logits_equal_torch",
     ),
     (
+        13,
+        "with a cache, the mask is off by one: a token does not see itself",
+        "models/llama.py",
+        "causal_mask(n_before + n_new)[n_before:]",
+        "causal_mask(n_before + n_new).tril(-1)[n_before:]",
+        "generation/test_tokens.py::test_logits_of_a_left_padded_batch_read_in_parts",
+    ),
+    (
+        13,
+        "with a cache, the mask is off by one: a token sees the next",
+        "models/llama.py",
+        "causal_mask(n_before + n_new)[n_before:]",
+        "causal_mask(n_before + n_new + 1)[n_before + 1 :, :-1]",
+        "generation/test_tokens.py::test_logits_of_a_left_padded_batch_read_in_parts",
+    ),
+    (
+        13,
+        "places start again at 0 behind a cache",
+        "attention/multi_head.py",
+        "start = 0 if past is None else past.length",
+        "start = 0",
+        "generation/test_tokens.py::test_cached_equals_uncached",
+    ),
+    (
+        13,
+        "padding on the left is not hidden",
+        "generation/tokens.py",
+        "return ids, torch.arange(n_columns) >= n_columns - n_real",
+        "return ids, None",
+        "generation/test_tokens.py::test_a_text_is_written_as_if_alone",
+    ),
+    (
+        13,
+        "the cache forgets which tokens were padding",
+        "cache.py",
+        "if real is None and self.real is None:",
+        "if real is None:",
+        "generation/test_tokens.py::test_a_text_is_written_as_if_alone",
+    ),
+    (
+        13,
+        "the last column is read, not the last token",
+        "generation/tokens.py",
+        "rows, last = range(len(texts)), [len(text) - 1 for text in texts]",
+        "rows, last = range(len(texts)), -1",
+        "generation/test_tokens.py::test_texts_of_a_gpt_are_written_as_if_alone",
+    ),
+    (
+        15,
+        "the label leaks into the prompt: a text is among its own examples",
+        "prompting/classifier.py",
+        "if copy_key(row) in known:",
+        "if False:",
+        "test_prompting.py::test_a_text_among_the_examples_is_refused",
+    ),
+    (
+        15,
+        "the label leaks into the prompt: it stands where it is asked for",
+        "prompting/prompt.py",
+        "return self._start() + self._question(text)",
+        'return self._start() + self._question(text) + f" {self.label_words[-1]}"',
+        "test_prompting.py::test_the_label_words_stand_behind_examples_alone",
+    ),
+    (
         16,
         "padding is attended to by the encoder",
         "models/encoder.py",
@@ -243,10 +307,28 @@ MUTANTS = [
     (
         OURS,
         "the temperature is ignored",
-        "generation.py",
-        "amax(dim=-1, keepdim=True)) / temperature",
-        "amax(dim=-1, keepdim=True))",
-        "test_generation.py::test_shares_are_the_softmax",
+        "generation/sampling.py",
+        """logits = (logits - largest) / min(
+        max(sampling.temperature, limits.tiny), limits.max
+    )""",
+        "logits = logits - largest",
+        "generation/test_sampling.py::test_worked_examples",
+    ),
+    (
+        OURS,
+        "top-p keeps the set before the one that reaches it",
+        "generation/sampling.py",
+        "dropped = reached <= 1 - top_p",
+        "dropped = reached - ascending.softmax(dim=-1) <= 1 - top_p",
+        "generation/test_sampling.py::test_worked_examples",
+    ),
+    (
+        OURS,
+        "half a character is written",
+        "generation/text.py",
+        "yield decoder.decode(tokenizer.tokens[token])",
+        'yield tokenizer.tokens[token].decode(errors="replace")',
+        "generation/test_text.py::test_the_pieces_do_not_depend_on_the_tokens",
     ),
     (
         OURS,
@@ -345,7 +427,7 @@ def test_another_copy_of_the_package_is_noticed(tmp_path):
 
 def test_every_historic_bug_so_far_has_a_mutant():
     assert {mutant[0] for mutant in MUTANTS} == {
-        *(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 17),
+        *(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 15, 16, 17),
         OURS,
     }
 

@@ -22,7 +22,7 @@ from marketllm.evaluation import mean_surprise
 from marketllm.experiments.corpus import Corpus, Unit, cut_windows
 from marketllm.experiments.review_task import Settings
 from marketllm.experiments.runs import Experiment, Run
-from marketllm.generation import generate
+from marketllm.generation import Sampling, generate
 from marketllm.losses import cross_entropy, token_loss
 from marketllm.models import GPT, MaskedLanguageModel
 from marketllm.training import fit
@@ -189,9 +189,8 @@ def _left_to_right(kind: str, model: nn.Module, corpus: Corpus) -> dict[str, Any
 def _continued(model: GPT, corpus: Corpus, seed: int) -> dict[str, Any]:
     """Let a causal model go on from Ana's words."""
     generator = torch.Generator().manual_seed(seed)
-    ids = torch.tensor([[corpus.special_ids[1], *corpus.tokenizer.encode(PROMPT)]])
-    n_given = ids.shape[1]
-    written = generate(model, ids, 40, 0.7, generator)[0, n_given:].tolist()
+    prompt = [corpus.special_ids[1], *corpus.tokenizer.encode(PROMPT)]
+    (written,) = generate(model, [prompt], 40, Sampling(0.7), generator=generator)
     words = corpus.words(written)
     return {"text": corpus.text(written), "n_copied": corpus.overlap(words)}
 
