@@ -3,13 +3,24 @@
 from marketllm.experiments.finetuning import FINETUNING
 from marketllm.experiments.first_result import FIRST_RESULT
 from marketllm.experiments.ladder import LADDER
+from marketllm.experiments.llama import LLAMA
 from marketllm.experiments.origin import provenance
 from marketllm.experiments.pretraining import PRETRAINING
+from marketllm.experiments.prompting import PROMPTING
 from marketllm.experiments.runs import Experiment, Run, carry_out, load
+from marketllm.experiments.vectors import VECTORS
 
 EXPERIMENTS = {
     experiment.name: experiment
-    for experiment in (FIRST_RESULT, LADDER, PRETRAINING, FINETUNING)
+    for experiment in (
+        FIRST_RESULT,
+        LADDER,
+        PRETRAINING,
+        FINETUNING,
+        LLAMA,
+        PROMPTING,
+        VECTORS,
+    )
 }
 
 __all__ = [
@@ -17,7 +28,10 @@ __all__ = [
     "FINETUNING",
     "FIRST_RESULT",
     "LADDER",
+    "LLAMA",
     "PRETRAINING",
+    "PROMPTING",
+    "VECTORS",
     "Experiment",
     "Run",
     "carry_out",
