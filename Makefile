@@ -30,6 +30,8 @@ serve: book ## Build the book and show it on a local address
 	@echo "Open http://127.0.0.1:$(PORT) (stop with Ctrl+C)"
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
+# The processes share the cores: a thread that waits sleeps, or all crawl.
+test: export OMP_WAIT_POLICY := PASSIVE
 test: $(VENV)/test.done ## Run all tests and every notebook
 	$(BIN)/python -m pytest tests notebooks --numprocesses $(JOBS) --dist loadfile \
 		--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
