@@ -8,7 +8,8 @@ of them the same.
 
 The learning rate is the same for all. It is searched on a part cut from the training
 reviews, for both ends of the way, GPT and Llama, over the same few values. The one
-with the lowest mean of the two is taken.
+with the lowest mean of the two is taken. Post-norm does not learn at this rate, so it
+is shown a second time at a rate of its own, searched lower down.
 """
 
 import itertools
@@ -35,6 +36,7 @@ from marketllm.training import fit
 SEEDS = (0, 1, 2)
 VOCAB_SIZE = 1024
 RATES = (2e-3, 4e-3, 8e-3)
+GENTLE_RATES = (2.5e-4, 5e-4, 1e-3, 2e-3)  # for post-norm, which needs them
 # GPT-2 made small: learned places, LayerNorm before, GELU, biases, one table.
 GPT_2: Settings = {
     "length": 64,
@@ -223,16 +225,18 @@ def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
         about = {"part": part, "seed": seed, "share": share, "settings": settings}
         return Run(name, about, partial(_train, part, settings, seed, data, share))
 
-    def search(names: Mapping[str, Settings]) -> Iterator[Run]:
+    def search(
+        names: Mapping[str, Settings], rates: tuple[float, ...] = RATES
+    ) -> Iterator[Run]:
         for name, settings in names.items():
-            for rate in RATES:
+            for rate in rates:
                 title = f"search/{name}/{rate:g}"
                 yield run(title, "choices", settings | {"learning_rate": rate})
 
-    def chosen(*names: str) -> float:
+    def chosen(*names: str, rates: tuple[float, ...] = RATES) -> float:
         held = {
             rate: sum(finished[f"search/{name}/{rate:g}"]["held_out"] for name in names)
-            for rate in RATES
+            for rate in rates
         }
         return _best(held)
 
@@ -258,6 +262,12 @@ def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
             yield run(title, "tests", sizes[name], seed, share)
         short = sizes["narrow"] | {"n_tokens": sizes["wide"]["n_tokens"]}
         yield run(f"scale/short/1/{seed}", "tests", short, seed)
+
+    post_norm = GPT_2 | CHANGES["post-norm"]
+    yield from search({"post-norm": post_norm}, GENTLE_RATES)
+    post_norm["learning_rate"] = chosen("post-norm", rates=GENTLE_RATES)
+    for seed in SEEDS:
+        yield run(f"post-norm, own rate/{seed}", "tests", post_norm, seed)
 
 
 def _fingerprints() -> dict[str, str]:
