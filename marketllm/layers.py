@@ -1,5 +1,6 @@
 """The layers that work on one token at a time."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _FEW_ROWS = 8  # up to so many, the product of Linear is cut into pieces
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "gelu": F.gelu,
     "gelu_tanh": partial(F.gelu, approximate="tanh"),
@@ -23,6 +24,15 @@ class Linear(nn.Linear):
     into reading the matrix. Where nothing is trained and there are at most 8 rows,
     we cut the matrix into one piece for each thread. The numbers are the same up
     to rounding.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Widths of what comes in and of what goes out.
+    bias : bool
+        Whether a bias is added.
+    device, dtype : optional
+        As for PyTorch's.
     """
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B F"]:

@@ -135,7 +135,7 @@ def _regression(way: str, c: float) -> LogisticRegression:
     return LogisticRegression(C=c, max_iter=1000, solver=solver)
 
 
-@threadpool_limits.wrap(limits=1)
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def choose(ways: Sequence[str], rows: Numbers) -> tuple[str, float, list[float]]:
     """Choose a way and its C by cross-validation: five folds, copies kept together.
 
@@ -167,7 +167,7 @@ def choose(ways: Sequence[str], rows: Numbers) -> tuple[str, float, list[float]]
     return way, c, found[way, c]
 
 
-@threadpool_limits.wrap(limits=1)
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def score(ways: Sequence[str], rows: Numbers) -> tuple[Numbers, str, float]:
     """Learn from some reviews, and score the test reviews.
 

@@ -4,10 +4,9 @@ SmolLM2 sorts the fine-food reviews by the likelihood of label words: without
 examples, and with 1 to 16 in the prompt. Which examples, in which order, and how many
 of each class are varied one at a time, and so are the labels written under them.
 
-The words of the prompt were chosen on training reviews (`choose/...`); the runs on
-test reviews follow. Texts are cut at 64 tokens. The variations are scored on a random
-120 of the test reviews, the two main settings on all 1,000. Beside them: TF-IDF with
-logistic regression, trained on as few examples and on many, with whole texts.
+The words of the prompt were chosen on training reviews. Variations are scored on a
+random 120 of the test reviews, two settings on all 1,000; texts are cut at 64 tokens.
+Beside them: TF-IDF with logistic regression, trained on few and on all labels.
 """
 
 import time
@@ -65,10 +64,7 @@ def _weights() -> PretrainedLlama:
 
 @cache
 def _reviews() -> dict[str, pd.DataFrame]:
-    """Give the test reviews, some of them, and training reviews for two uses.
-
-    No example can be a copy of a test review, or of one the prompt was chosen with.
-    """
+    """Give the reviews for each use; no example is a copy of one that is scored."""
     data = load_fine_food_reviews()
     order = np.random.default_rng(0).permutation(len(data.train))
     choose = data.train.iloc[order[:N_CHOOSE]]
@@ -86,23 +82,33 @@ def _reviews() -> dict[str, pd.DataFrame]:
 
 def _draw(n: int, n_positive: int, draw: int) -> pd.DataFrame:
     """Draw examples of each class; a larger draw holds the smaller ones."""
-    table = _reviews()["examples"]
+    table, parts = _reviews()["examples"], []
     generator = np.random.default_rng(draw)
-    parts = []
     for label, size in ((1, n_positive), (0, n - n_positive)):
         rows = table[table["label"] == label]
         parts.append(rows.iloc[generator.permutation(len(rows))[:size]])
     return pd.concat(parts)
 
 
-def _examples(settings: Settings) -> tuple[list[str], list[int]]:
-    """Give the examples of a run, in its order, with the labels it writes."""
+def examples(settings: Settings) -> tuple[list[str], list[int]]:
+    """Give the examples of a run, in its order, with the labels it writes.
+
+    Parameters
+    ----------
+    settings : dict
+        The settings of the run, as the file has them.
+
+    Returns
+    -------
+    tuple of list
+        Texts and their classes; the last is next to the text that is asked about.
+    """
     n = settings["n_examples"]
     if n == 0:
         return [], []
     drawn = _draw(n, settings["n_positive"], settings["draw"])
-    seed = [settings["draw"], settings["order"]]
-    drawn = drawn.iloc[np.random.default_rng(seed).permutation(n)]
+    generator = np.random.default_rng([settings["draw"], settings["order"]])
+    drawn = drawn.iloc[generator.permutation(n)]
     labels = drawn["label"].tolist()
     if settings["flipped"]:
         labels = [1 - label for label in labels]
@@ -111,13 +117,12 @@ def _examples(settings: Settings) -> tuple[list[str], list[int]]:
 
 def _classifier(settings: Settings) -> PromptClassifier:
     """Give the classifier that has read the examples of a run."""
-    real = _weights()
-    form = dict(settings["form"])
+    real, form = _weights(), dict(settings["form"])
     chat = real.chat if form.pop("chat", False) else None
     classifier = PromptClassifier(
         real.model, real.tokenizer, **form, chat=chat, max_tokens=settings["max_tokens"]
     )
-    return classifier.fit(*_examples(settings))
+    return classifier.fit(*examples(settings))
 
 
 def _lean(log_odds: np.ndarray) -> float:
@@ -145,8 +150,7 @@ def _ask(settings: Settings, leaning: float | None = None) -> dict[str, Any]:
     encode = classifier.tokenizer.encode
     prompts = [classifier.prompt(text) for text in table["text"]]
     content_free = float(np.subtract(*classifier.log_prior_[::-1]))
-    # Leaning of the prompt, from reviews without their labels: of the training part
-    # where they were read too, and else of these reviews themselves.
+    # From reviews without their labels: of the training part, or these themselves.
     leaning = _lean(log_odds) if leaning is None else leaning
     shifts = {"none": 0.0, "content-free": content_free, "reviews": leaning}
     labels = table["label"].to_numpy()
@@ -163,8 +167,8 @@ def _ask(settings: Settings, leaning: float | None = None) -> dict[str, Any]:
         for answers in found["calibrated by"].values():
             chosen = (log_odds > answers["shift"]).astype(int)
             interval = bootstrap_interval(accuracy, labels, chosen)
-            ends = (interval.estimate, interval.low, interval.high)
-            answers["accuracy"] = [round(end, 4) for end in ends]
+            ends = interval.estimate, interval.low, interval.high
+            answers["accuracy"] = np.round(ends, 4).tolist()
     elif settings["part"] == "varied":
         found["scores"] = log_odds.tolist()
     return found
@@ -184,12 +188,11 @@ def _baseline(n_labels: int, draw: int) -> dict[str, Any]:
     if n_labels < 100:
         model.set_params(weigh__min_df=1)  # hardly a word occurs twice
     model.fit(drawn["text"], drawn["label"])
-    found = {}
-    for part in ("test", "varied"):
-        table = _reviews()[part]
-        scores = model.predict_proba(table["text"])[:, 1]
-        found[part] = brief(table["label"], scores)
-    return found
+    tables = {part: _reviews()[part] for part in ("test", "varied")}
+    return {
+        part: brief(table["label"], model.predict_proba(table["text"])[:, 1])
+        for part, table in tables.items()
+    }
 
 
 def _baselines(n_labels: int) -> dict[str, Any]:

@@ -166,8 +166,8 @@ def _search(how: str) -> dict[str, Any]:
     for n_shown in (1, 10):
         pair = hits["minilm", n_shown], hits[WORDS, n_shown]
         test = paired_bootstrap(accuracy, np.ones_like(pair[0]), *pair).difference
-        ends = [round(end, 4) for end in (test.estimate, test.low, test.high)]
-        found[f"minilm minus tfidf, recall@{n_shown}"] = ends
+        gap = [round(end, 4) for end in (test.estimate, test.low, test.high)]
+        found[f"minilm minus tfidf, recall@{n_shown}"] = gap
     return found
 
 
@@ -200,7 +200,8 @@ def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
         yield Run(f"folds/{way}", tried, partial(_folds, way))
     best = max(LAYERS, key=lambda way: finished[f"folds/{way}"]["auc"])
     for name, way in (("minilm", SHIPPED), (WORDS, WORDS), ("best layer", best)):
-        config = {"part": "test", "way": way, "candidates": candidates(way)}
+        config: dict[str, Any] = {"part": "test", "way": way}
+        config |= {"candidates": candidates(way)}
         yield Run(name, config, partial(_one, way))
     yield Run(
         "both", {"part": "test", "ways": [best, WORDS]}, partial(_both, best, WORDS)
@@ -212,7 +213,7 @@ def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
         names = [f"{n_labels} labels/{seed}" for seed in range(n_draws)]
         for seed, name in enumerate(names):
             config = {"part": "test", "n_labels": n_labels, "seed": seed}
-            config["candidates"] = CANDIDATES
+            config |= {"candidates": CANDIDATES}
             yield Run(name, config, partial(_draw, n_labels, seed))
         draws = [finished[name] for name in names]
         summary = partial(_summary, draws)
