@@ -170,7 +170,7 @@ def test_draws_are_balanced_differ_and_hold_the_smaller_ones():
 
 def test_orders_differ_and_hold_the_same_examples():
     first, second = (
-        module._examples(EXAMPLES | {"n_examples": 8, "order": order})
+        module.examples(EXAMPLES | {"n_examples": 8, "order": order})
         for order in (0, 1)
     )
     assert first[0] != second[0]
@@ -182,7 +182,7 @@ def test_orders_differ_and_hold_the_same_examples():
 
 def test_flipped_labels_are_those_of_the_others():
     right, flipped = (
-        module._examples(EXAMPLES | {"n_examples": 8, "flipped": flipped})
+        module.examples(EXAMPLES | {"n_examples": 8, "flipped": flipped})
         for flipped in (False, True)
     )
     assert right[0] == flipped[0]

@@ -224,7 +224,8 @@ def test_the_shipped_vector_is_the_one_of_the_encoder(real):
 
 def test_each_layer_and_pooling_is_what_its_name_says(tiny):
     encoder, table = tiny
-    texts = table["text"].tolist()[:40]  # more than one batch
+    # More than one batch, and of different length, so that some are padded.
+    texts = [" ".join(t.split()[: 2 + i % 7]) for i, t in enumerate(table["text"][:40])]
     found = frozen.read(texts)
     assert len(found) == 13
     assert "layer 0, first" not in found
@@ -313,7 +314,8 @@ def test_a_draw_repeats_and_depends_on_its_seed(tiny):
     assert once["chosen layer"]["way"] in frozen.LAYERS[:7]
 
 
-def test_both_is_the_mean_of_the_log_odds(tiny):
+def test_both_is_the_mean_of_the_log_odds(tiny, monkeypatch):
+    monkeypatch.setattr(module, "measure", lambda _, scores: {"scores": scores})
     found = module._both(frozen.SHIPPED, "tfidf")
     parts = [module._one(way)["scores"] for way in (frozen.SHIPPED, "tfidf")]
     odds = [np.log(np.array(p) / (1 - np.array(p))) for p in parts]
