@@ -1,8 +1,8 @@
 """Read GGUF, the file format of llama.cpp: a header, a table of tensors, the data."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +15,7 @@ from marketllm.pretrained.gguf_walk import _Walk
 from marketllm.pretrained.sources import _AGAIN, _library, _refuse
 
 _VERSIONS = (2, 3)
+_ROW = 8192  # numbers unpacked as one row, whatever the tensor's shape
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,13 @@ class GGUFFile:
         packed = np.fromfile(self.path, np.uint8, place.n_bytes, offset=place.start)
         if packed.size != place.n_bytes:
             self.refuse(f"is torn in the data of tensor {name}", _AGAIN)
-        rows = packed.reshape(*place.shape[:-1], -1)
+        kind = gguf.GGMLQuantizationType[place.kind]
+        block, block_bytes = gguf.GGML_QUANT_SIZES[kind]
+        # The library works on 16 rows at a time: with long rows it is twice as fast.
+        n_blocks = math.gcd(packed.size // block_bytes, max(1, _ROW // block))
+        rows = packed.reshape(-1, n_blocks * block_bytes)
         try:
-            values = gguf.quants.dequantize(rows, gguf.GGMLQuantizationType[place.kind])
+            values = gguf.quants.dequantize(rows, kind).reshape(place.shape)
         except NotImplementedError:
             self.refuse(
                 f"has tensor {name} of the kind {place.kind}, which the library gguf "
@@ -246,7 +251,7 @@ def _places(
             walk.refuse(
                 f"has tensor {name} at byte {start} of the data, expected {end}", _AGAIN
             )
-        n_bytes = prod(shape) // block * block_bytes
+        n_bytes = math.prod(shape) // block * block_bytes
         if origin + start + n_bytes > len(walk.data):
             walk.refuse(
                 f"is torn: it has {len(walk.data):,} bytes, and tensor {name} ends at "

