@@ -133,6 +133,11 @@ class KeyValueCache:
         return self.layers[-1].length
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Number type of what it keeps."""
+        return self.layers[0].keys.dtype
+
+    @property
     def n_bytes(self) -> int:
         """Memory that the cache takes, in bytes."""
         return sum(2 * layer.keys.nbytes for layer in self.layers)
@@ -168,8 +173,7 @@ class KeyValueCache:
                 f"max_len is {max_len}, but the cache holds {self.length} tokens: "
                 "give at least as many."
             )
-        dtype = self.layers[0].keys.dtype
-        copy = KeyValueCache(self.config, batch_size, max_len, dtype)
+        copy = KeyValueCache(self.config, batch_size, max_len, self.dtype)
         for old, new in zip(self.layers, copy.layers, strict=True):
             new.keys[:, :, : old.length] = old.keys[:, :, : old.length]
             new.values[:, :, : old.length] = old.values[:, :, : old.length]

@@ -153,7 +153,9 @@ def merge_lora(model: nn.Module) -> None:
     Parameters
     ----------
     model : nn.Module
-        Changed in place. The weights that LoRA froze stay frozen.
+        Changed in place. The weights that LoRA froze stay frozen. A weight that a
+        layer shared, as the output table of a tied Llama, is shared no longer: such a
+        state fits a model with ``tied=False``.
 
     Raises
     ------

@@ -96,9 +96,11 @@ class LayerNorm(nn.Module):
         -------
         Tensor of shape (..., D)
         """
-        centred = x - x.mean(dim=-1, keepdim=True)
+        wide = _widen(x)
+        centred = wide - wide.mean(dim=-1, keepdim=True)
         variance = centred.pow(2).mean(dim=-1, keepdim=True)  # divides by D, not D - 1
-        return self.weight * centred / (variance + self.eps).sqrt() + self.bias
+        out = self.weight * centred / (variance + self.eps).sqrt() + self.bias
+        return out if wide is x else out.to(x.dtype)
 
 
 class RMSNorm(nn.Module):
@@ -137,12 +139,13 @@ class RMSNorm(nn.Module):
         -------
         Tensor of shape (..., D)
         """
-        mean_square = x.pow(2).mean(dim=-1, keepdim=True)
-        return self.weight * (x * (mean_square + self.eps).rsqrt())
+        wide = _widen(x)
+        mean_square = wide.pow(2).mean(dim=-1, keepdim=True)
+        return self.weight * (wide * (mean_square + self.eps).rsqrt()).to(x.dtype)
 
 
 class FeedForward(nn.Module):
-    """Two linear maps with a ReLU between them, the same for every token.
+    """Two linear maps with an activation between them, the same for every token.
 
     Parameters
     ----------
@@ -251,6 +254,11 @@ class SwiGLU(nn.Module):
         """
         hidden = F.silu(self.gate(x)) * self.inner(x)
         return self.outer(self.dropout(hidden))
+
+
+def _widen(x: Tensor) -> Tensor:
+    """Take half-precision numbers as float32: float16 cannot hold 256 squared."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _make_norm(

@@ -87,6 +87,18 @@ def test_rms_norm_does_not_feel_the_scale_but_the_shift():
     assert (norm(x + 3) - norm(x)).abs().max() > 0.1
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("make", [LayerNorm, RMSNorm])
+def test_norms_hold_large_numbers_in_half_precision(make, dtype):
+    """Real Llamas carry numbers above 20,000; float16 ends at 65,504."""
+    norm, x = make(D), 20_000 * torch.randn(B, T, D).clamp(-3, 3)
+    expected = norm(x.to(dtype).float())
+    found = norm.to(dtype)(x.to(dtype))
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, atol=0.01, rtol=0.01)
+    assert expected.abs().max() > 1
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_feed_forward_equals_torch(dtype):
     ours = FeedForward(D, F).to(dtype)

@@ -1,5 +1,7 @@
 """Prompting: the likelihoods are right, and no text meets its own label."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,8 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_predict
 
-from marketllm.config import LlamaConfig
-from marketllm.models import Llama
+from marketllm.config import LlamaConfig, ModelConfig
+from marketllm.models import GPT, Llama
 from marketllm.prompting import CONTENT_FREE, PromptClassifier
 from marketllm.tokenizer import BytePairTokenizer, ChatTemplate
 
@@ -421,6 +423,19 @@ def test_the_last_token_of_a_prompt_that_just_fits_is_read(model, tokenizer, bui
                 small.log_likelihood([TEXTS[3]])
 
 
+def test_what_belongs_to_another_model_is_refused(build, model, tokenizer, monkeypatch):
+    other = BytePairTokenizer(special=tokenizer.special)
+    fewer = f"tokenizer has {len(other)} tokens, .*vocabulary has {len(tokenizer)}"
+    with pytest.raises(ValueError, match=fewer):
+        PromptClassifier(model, other, WORDS).fit([], [])
+    with pytest.raises(ValueError, match=f"template .* of {len(other)} tokens"):
+        build(chat=ChatTemplate(CHAT, other))
+    monkeypatch.setattr(jaxtyping_config, "jaxtyping_disable", True)
+    gpt = GPT(ModelConfig(len(tokenizer), 160, positions="rotary"))
+    with pytest.raises(ValueError, match="model is a GPT: give a Llama"):
+        PromptClassifier(gpt, tokenizer, WORDS).fit([], [])
+
+
 def test_a_chat_template_that_rewrites_earlier_turns_is_refused(build, tokenizer):
     source = "{{ messages | length }}" + CHAT
     with pytest.raises(ValueError, match="template writes the .* tokens .* otherwise"):
@@ -432,16 +447,51 @@ def test_a_chat_template_that_rewrites_earlier_turns_is_refused(build, tokenizer
 
 def test_it_is_an_estimator(build):
     classifier = build(max_tokens=40)
-    copy = clone(classifier)
-    assert copy.get_params()["max_tokens"] == 40
+    cloned = clone(classifier)
+    assert cloned.get_params()["max_tokens"] == 40
     with pytest.raises(NotFittedError):
-        copy.predict(TEXTS)
-    copy.fit(*EXAMPLES)
-    found = copy.predict_log_proba(TEXTS)
+        cloned.predict(TEXTS)
+    cloned.fit(*EXAMPLES)
+    found = cloned.predict_log_proba(TEXTS)
     np.testing.assert_allclose(found, classifier.predict_log_proba(TEXTS), atol=1e-12)
     labels = [0, 1, 1, 0, 1]
-    share = np.mean(copy.predict(TEXTS) == labels)
-    assert copy.score(TEXTS, labels) == share
+    share = np.mean(cloned.predict(TEXTS) == labels)
+    assert cloned.score(TEXTS, labels) == share
+
+
+def test_in_a_chat_it_can_be_cloned(build, chat):
+    """Cross-validation clones: the template must survive it."""
+    classifier = build(chat=chat)
+    found = clone(classifier).fit(*EXAMPLES).predict_log_proba(TEXTS)
+    np.testing.assert_allclose(found, classifier.predict_log_proba(TEXTS), atol=1e-12)
+
+
+def test_before_fit_there_is_no_prompt(model, tokenizer):
+    with pytest.raises(NotFittedError):
+        PromptClassifier(model, tokenizer, WORDS).prompt("so so")
+
+
+def test_labels_may_be_whole_numbers_of_any_type(build):
+    for labels in (np.array([0, 1]), np.array([0.0, 1.0]), torch.tensor([0, 1])):
+        assert build((EXAMPLES[0], labels)).prompt("so so") == build().prompt("so so")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_narrow_numbers_give_nearly_the_same(dtype, model, tokenizer, build):
+    narrow = Llama(model.config)
+    narrow.load_state_dict(model.state_dict())
+    for weight in narrow.parameters():
+        weight.data.div_(12 if weight.ndim == 2 else 1)  # sure of nothing: no cliffs
+    wide = copy.deepcopy(narrow).double()
+    found, exact = (
+        PromptClassifier(m, tokenizer, WORDS, calibrate=False)
+        .fit(*EXAMPLES)
+        .log_likelihood(TEXTS)
+        for m in (narrow.to(dtype), wide)
+    )
+    atol = 0.05 if dtype == torch.bfloat16 else 1e-4
+    np.testing.assert_allclose(found, exact, atol=atol, rtol=0)
+    assert np.abs(exact).min() > 1
 
 
 def test_no_weight_moves(build, model):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -125,10 +126,11 @@ class Embedding(nn.Module):
 
 def _check_ids(ids: Tensor, config: ModelConfig | LlamaConfig) -> None:
     """Refuse ids that a model cannot read."""
-    if ids.ndim != 2 or ids.is_floating_point():
+    if ids.ndim != 2 or ids.dtype not in (torch.int64, torch.int32):
         raise ValueError(
             f"ids have shape {tuple(ids.shape)} and type {ids.dtype}, but must be "
-            "whole numbers of shape (batch, tokens): see marketllm.batches.pad."
+            "whole numbers of shape (batch, tokens), as torch.int64 or torch.int32: "
+            "see marketllm.batches.pad."
         )
     if not ids.numel():
         raise ValueError(

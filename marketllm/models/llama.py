@@ -11,8 +11,7 @@ from marketllm.cache import KeyValueCache, LayerCache
 from marketllm.config import LlamaConfig
 from marketllm.layers import Linear, RMSNorm, SwiGLU
 from marketllm.models.encoder import _check_ids
-
-START = 0.02  # standard deviation of the first weights
+from marketllm.models.language import START
 
 
 class LlamaBlock(nn.Module):
@@ -122,7 +121,8 @@ class Llama(nn.Module):
         ------
         ValueError
             If an id is outside the vocabulary, the text is longer than
-            ``config.max_len``, the batch is empty, or the cache is full.
+            ``config.max_len``, the batch is empty, or the cache is full or of
+            another model.
         """
         return self.to_logits(self.states(ids, cache, real))
 
@@ -157,6 +157,8 @@ class Llama(nn.Module):
         self, ids: Tensor, cache: KeyValueCache | None, real: Tensor | None
     ) -> None:
         _check_ids(ids, self.config)
+        if cache is not None:
+            self._check_cache(cache)
         n_before = 0 if cache is None else cache.length
         if n_before + ids.shape[1] > self.config.max_len:
             raise ValueError(
@@ -168,6 +170,17 @@ class Llama(nn.Module):
                 f"real is {real.dtype} of shape {tuple(real.shape)}, but must be "
                 f"torch.bool of the shape of ids, {tuple(ids.shape)}."
             )
+
+    def _check_cache(self, cache: KeyValueCache) -> None:
+        for what, own, its in (
+            ("the sizes", self.config, cache.config),
+            ("the number type", self.embedding.weight.dtype, cache.dtype),
+        ):
+            if own != its:
+                raise ValueError(
+                    f"the cache has {what} {its}, but the model has {own}: make it "
+                    "anew, by KeyValueCache(model.config, ..., dtype)."
+                )
 
     def _start_small(self) -> None:
         for name, weight in self.named_parameters():

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from marketllm.datasets import copy_key
 from marketllm.models import Llama
-from marketllm.prompting.likelihood import _read, _word_likelihood
+from marketllm.prompting.likelihood import _read, _require_own, _word_likelihood
 from marketllm.prompting.prompt import _Prompt
 from marketllm.tokenizer import BytePairTokenizer, ChatTemplate
 
@@ -116,6 +116,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for name in ("max_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: give at least 1.")
+        _require_own(self.model, self.tokenizer)
         form = (self.tokenizer, self.label_words, self.instruction, self.template)
         _Prompt(*form, self.chat)  # refuses these before it is asked about the texts
         rows = self._cut(texts)
@@ -141,7 +142,8 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         str
             Instruction, examples and text.
         """
-        return self._prompt.write(self._checked([text])[0])
+        (row,) = self._checked([text])
+        return self._prompt.write(row)
 
     def log_likelihood(self, texts: Collection[str]) -> Float[np.ndarray, "N C"]:
         """Give log p(label word | prompt) for each class.
@@ -223,7 +225,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"the label {unknown[0]!r} is unknown: there are {n_classes} label "
                 f"words, so give numbers from 0 to {n_classes - 1}."
             )
-        return [self.label_words[label] for label in labels]
+        return [self.label_words[int(label)] for label in labels]
 
     def _cut(self, texts: Collection[str]) -> list[str]:
         """Put each text on one line, so that it cannot look like an example; cut it."""

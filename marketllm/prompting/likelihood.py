@@ -9,6 +9,19 @@ from torch import Tensor
 
 from marketllm.cache import KeyValueCache
 from marketllm.models import Llama
+from marketllm.tokenizer import BytePairTokenizer
+
+
+def _require_own(model: Llama, tokenizer: BytePairTokenizer) -> None:
+    """Refuse a model that cannot be used here, and a tokenizer of another model."""
+    if not isinstance(model, Llama):
+        raise ValueError(f"the model is a {type(model).__name__}: give a Llama.")
+    if len(tokenizer) != model.config.vocab_size:
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer)} tokens, but the model's vocabulary "
+            f"has {model.config.vocab_size}: give the tokenizer that the model was "
+            "trained with."
+        )
 
 
 @torch.no_grad()
@@ -51,14 +64,16 @@ def _batch_likelihood(
     Padding stands on the right: on the left it would move the suffix away from the
     prefix. A word of several tokens cannot follow it there, so it is read with it.
     """
-    scores = torch.empty(len(suffixes), len(words), dtype=model.embedding.weight.dtype)
+    # Half precision is too coarse for sums of logarithms, and unknown to NumPy.
+    dtype = torch.promote_types(model.embedding.weight.dtype, torch.float32)
+    scores = torch.empty(len(suffixes), len(words), dtype=dtype)
     ends = torch.tensor([len(suffix) - 1 for suffix in suffixes])
     for head in dict.fromkeys(tuple(word[:-1]) for word in words):
         ids = _pad_right([[*suffix, *head] for suffix in suffixes])
         states = model.states(ids, past.fork(len(ids), past.length + ids.shape[1]))
         places = ends[:, None] + torch.arange(len(head) + 1)
         states = states[torch.arange(len(ids))[:, None], places]  # B, word, D
-        found = model.to_logits(states).log_softmax(dim=-1)
+        found = model.to_logits(states).log_softmax(dim=-1, dtype=dtype)
         for c, word in enumerate(words):
             if tuple(word[:-1]) == head:
                 scores[:, c] = found[:, range(len(word)), word].sum(dim=1)

@@ -60,6 +60,12 @@ class _Prompt:
             raise ValueError(
                 f"label_words is {self.label_words!r}: give a list of two or more."
             )
+        if self.chat and self.chat.tokenizer.tokens != self.tokenizer.tokens:
+            raise ValueError(
+                f"the chat template writes with a tokenizer of "
+                f"{len(self.chat.tokenizer)} tokens that is not the one given, of "
+                f"{len(self.tokenizer)}: take both from the same model."
+            )
         # In a plain prompt the blank in front of a label word belongs to the word.
         blank = "" if self.chat else before[len(self._before) :]
         self.words = [self.tokenizer.encode(blank + word) for word in self.label_words]

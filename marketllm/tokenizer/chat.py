@@ -95,6 +95,10 @@ class ChatTemplate:
                     "end: write the name of the token into the template."
                 )
 
+    def __reduce__(self) -> tuple[type, tuple[str, BytePairTokenizer]]:
+        """Copy and pickle by making it anew: Jinja's templates can do neither."""
+        return type(self), (self.source, self.tokenizer)
+
     def render(self, messages: Sequence[Mapping[str, str]], reply: bool = True) -> str:
         """Write a conversation as the text that the model would read.
 

@@ -172,6 +172,8 @@ def test_tied_tables_are_one_parameter(tied):
         (torch.ones(2, 0, dtype=torch.long), "no token"),
         (torch.tensor([3, 4]), "must be whole numbers of shape"),
         (torch.tensor([[0.5]]), "must be whole numbers of shape"),
+        (torch.tensor([[True]]), "type torch.bool, but must be whole .*torch.int64"),
+        (torch.tensor([[3]]).short(), "type torch.int16, but must be whole numbers"),
     ],
 )
 def test_ids_that_cannot_be_read_are_refused(ids, message, monkeypatch):
@@ -186,6 +188,23 @@ def test_a_text_longer_than_the_model_reads_is_refused_in_parts_too():
     model(IDS, cache)
     with pytest.raises(ValueError, match="9 tokens were read and 9 come, .* is 17"):
         model(IDS, cache)
+
+
+@pytest.mark.parametrize(
+    ("changes", "dtype", "message"),
+    [
+        # Its last layer would stay empty, and every part would be taken for the first.
+        ({"n_layers": 4}, None, "sizes .*n_layers=4.*, but the model .*n_layers=3"),
+        ({"n_kv_heads": 6}, None, "sizes .*n_kv_heads=6.*, but .*n_kv_heads=3"),
+        ({}, torch.float64, "type torch.float64, but the model has torch.float32"),
+    ],
+)
+def test_a_cache_of_another_model_is_refused(changes, dtype, message):
+    model, other = build(), build(**changes)
+    cache = KeyValueCache(other.config, B, T, dtype)
+    with pytest.raises(ValueError, match=message):
+        model(IDS[:, :1], cache)
+    assert cache.length == 0
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Conversations: as transformers writes them, and no message can end its turn."""
 
+import copy
+import pickle
+
 import jaxtyping
 import pytest
 from hypothesis import given, settings
@@ -237,6 +240,15 @@ def test_what_the_template_refuses_is_told(tokenizer, source, reason):
     for use in (chat.render, chat.encode):
         with pytest.raises(ValueError, match=rf"refuses the messages .*{reason}"):
             use([ANA])
+
+
+@pytest.mark.parametrize(
+    "again", [copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))]
+)
+def test_a_copy_writes_the_same(chat, again):
+    messages = [ANA, {"role": "user", "content": ATTACK}]
+    assert again(chat).encode(messages) == chat.encode(messages)
+    assert again(chat).source == chat.source
 
 
 @pytest.mark.parametrize(
