@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from jaxtyping import Float
@@ -57,7 +58,7 @@ class Sampling:
             )
         if self.top_k is not None and (
             isinstance(self.top_k, bool)
-            or not isinstance(self.top_k, int)
+            or not isinstance(self.top_k, Integral)
             or self.top_k < 1
         ):
             raise ValueError(

@@ -62,12 +62,7 @@ def stream(
             f"stop string {list(stop).index('')} of {len(stop)} is empty and would "
             "end every text before it begins: leave it out."
         )
-    if len(tokenizer) != model.config.vocab_size:
-        raise ValueError(
-            f"the tokenizer has {len(tokenizer)} tokens, but the model's vocabulary "
-            f"has {model.config.vocab_size}: give the tokenizer that the model was "
-            "trained with."
-        )
+    _require_own(model, tokenizer)
     ids = tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
     drawn = _draw(model, [ids], n_tokens, sampling, generator)
     return _until(stop, _characters(tokenizer, (token for (token,) in drawn)))
@@ -102,6 +97,16 @@ def write(
     return "".join(
         stream(model, tokenizer, prompt, n_tokens, sampling, stop, generator)
     )
+
+
+def _require_own(model: GPT | Llama, tokenizer: BytePairTokenizer) -> None:
+    """Refuse the tokenizer of another model."""
+    if len(tokenizer) != model.config.vocab_size:
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer)} tokens, but the model's vocabulary "
+            f"has {model.config.vocab_size}: give the tokenizer that the model was "
+            "trained with."
+        )
 
 
 def _characters(tokenizer: BytePairTokenizer, drawn: Iterator[int]) -> Iterator[str]:

@@ -1,15 +1,16 @@
 """Token ids behind token ids: a batch of texts continued, with and without a cache."""
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from operator import index
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from marketllm.batches import pad
 from marketllm.cache import KeyValueCache
 from marketllm.generation.sampling import Sampling, next_probabilities
 from marketllm.models import GPT, Llama
+from marketllm.models.reading import _reading
 
 AS_TRAINED = Sampling()
 
@@ -61,6 +62,8 @@ def generate(
         If there is nothing to go on from, an id is outside the vocabulary, a text
         holds a GPT's padding, ``n_tokens`` is below 1, or a Llama has no room.
     """
+    if isinstance(end_ids, int):
+        raise ValueError(f"end_ids is {end_ids}: give a list of ids, [{end_ids}].")
     drawn = _draw(model, prompts, n_tokens, sampling, generator, cached)
     written: list[list[int]] = [[] for _ in prompts]
     going = set(range(len(prompts)))
@@ -84,9 +87,20 @@ def _draw(
     cached: bool = True,
 ) -> Iterator[list[int]]:
     """Check what is asked for; then give one more token of each text at a time."""
-    texts = [list(ids) for ids in prompts]
-    if n_tokens < 1:
-        raise ValueError(f"n_tokens is {n_tokens}: give at least 1.")
+    if not isinstance(model, GPT | Llama):
+        raise ValueError(
+            f"the model is a {type(model).__name__}, which does not guess the next "
+            "token: give a GPT or a Llama."
+        )
+    if not isinstance(n_tokens, int) or n_tokens < 1:
+        raise ValueError(f"n_tokens is {n_tokens}: give a whole number of at least 1.")
+    try:
+        texts = [[index(i) for i in ids] for ids in prompts]
+    except TypeError as error:
+        raise ValueError(
+            f"the prompts are no lists of token ids ({error}): encode each text with "
+            "the tokenizer, and give a list of the results."
+        ) from error
     if not texts:
         raise ValueError("there are 0 prompts: give at least one.")
     for i, ids in enumerate(texts):
@@ -148,20 +162,6 @@ def _pad_left(texts: list[list[int]]) -> tuple[Tensor, Tensor | None]:
     n_real = torch.tensor([[len(text)] for text in texts])
     n_columns = ids.shape[1]
     return ids, torch.arange(n_columns) >= n_columns - n_real
-
-
-@contextmanager
-def _reading(model: nn.Module) -> Iterator[None]:
-    """Track no gradients and drop nothing; then leave each part in its mode."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _check(model: GPT | Llama, name: str, ids: list[int], n_tokens: int) -> None:

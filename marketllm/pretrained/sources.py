@@ -24,7 +24,7 @@ def _installed_folder(package: str, distribution: str) -> Path:
 
 def _one_file(path: str | Path, ending: str) -> Path:
     """Give a file, or the only file in a folder that has this ending."""
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.exists():
         raise ValueError(f"{path} is not there: check the path.")
     if not path.is_dir():

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from marketllm.datasets import copy_key
 from marketllm.models import Llama
-from marketllm.prompting.likelihood import _read, _require_own, _word_likelihood
+from marketllm.prompting.likelihood import _read, _require_llama, _word_likelihood
 from marketllm.prompting.prompt import _Prompt
 from marketllm.tokenizer import BytePairTokenizer, ChatTemplate
 
@@ -116,7 +116,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for name in ("max_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: give at least 1.")
-        _require_own(self.model, self.tokenizer)
+        _require_llama(self.model, self.tokenizer)
         form = (self.tokenizer, self.label_words, self.instruction, self.template)
         _Prompt(*form, self.chat)  # refuses these before it is asked about the texts
         rows = self._cut(texts)

@@ -8,20 +8,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from marketllm.cache import KeyValueCache
+from marketllm.generation.text import _require_own
 from marketllm.models import Llama
 from marketllm.tokenizer import BytePairTokenizer
 
 
-def _require_own(model: Llama, tokenizer: BytePairTokenizer) -> None:
-    """Refuse a model that cannot be used here, and a tokenizer of another model."""
+def _require_llama(model: Llama, tokenizer: BytePairTokenizer) -> None:
+    """Refuse a model that has no cache, and the tokenizer of another one."""
     if not isinstance(model, Llama):
         raise ValueError(f"the model is a {type(model).__name__}: give a Llama.")
-    if len(tokenizer) != model.config.vocab_size:
-        raise ValueError(
-            f"the tokenizer has {len(tokenizer)} tokens, but the model's vocabulary "
-            f"has {model.config.vocab_size}: give the tokenizer that the model was "
-            "trained with."
-        )
+    _require_own(model, tokenizer)
 
 
 @torch.no_grad()

@@ -17,6 +17,12 @@ _WORD_OR_DIGIT = regex.compile(
 def _split(text: str, digits: bool = False) -> list[str]:
     """Cut a text into words, blanks included: joined, they are the text."""
     _require_text(text)
+    _require_utf8(text)
+    return (_WORD_OR_DIGIT if digits else _WORD).findall(text)
+
+
+def _require_utf8(text: str) -> None:
+    """Refuse half a character."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -25,4 +31,3 @@ def _split(text: str, digits: bool = False) -> list[str]:
             f"{error.start}: half a character, which UTF-8 cannot write. Read the text "
             "again with the right encoding, or put U+FFFD in its place."
         ) from error
-    return (_WORD_OR_DIGIT if digits else _WORD).findall(text)

@@ -8,7 +8,7 @@ from writers import MAX_LEN, Counter, V, draw, tiny_llama
 from marketllm.cache import KeyValueCache
 from marketllm.config import ModelConfig
 from marketllm.generation import GREEDY, Sampling, generate
-from marketllm.models import GPT
+from marketllm.models import GPT, MaskedLanguageModel
 
 LONG = [5, 46, 9, 9, 30, 2, 17, 41, 0, 8, 23]
 PROMPTS = [[3, 4, 5], [7], LONG, [46, 0, 12, 1, 9]]
@@ -283,7 +283,7 @@ def test_what_cannot_be_done_is_refused(build):
     model = build()
     last = model.config.vocab_size - 1
     for n_tokens in (0, -1):
-        with pytest.raises(ValueError, match=f"n_tokens is {n_tokens}: give at least"):
+        with pytest.raises(ValueError, match=f"n_tokens is {n_tokens}: give a whole"):
             generate(model, [[1]], n_tokens)
     with pytest.raises(ValueError, match="there are 0 prompts: give at least one"):
         generate(model, [], 1)
@@ -309,3 +309,29 @@ def test_a_model_with_broken_weights_is_refused(monkeypatch):
         model.norm.weight[3] = torch.nan
     with pytest.raises(ValueError, match="logit of row 0 is nan"):
         generate(model, [[1, 2]], 3)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ("hello", "the prompts are no lists of token ids"),
+        (["hello"], "the prompts are no lists of token ids"),
+        ([1, 2, 3], "the prompts are no lists of token ids"),
+        ([[1.0, 2.0]], "the prompts are no lists of token ids"),
+    ],
+)
+def test_prompts_that_are_no_ids_are_refused(prompts, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=f"{message}.*encode each text"):
+        generate(tiny_llama(), prompts, 1)
+
+
+def test_what_a_reader_may_mix_up_is_refused(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=r"end_ids is 2: give a list of ids, \[2\]"):
+        generate(tiny_llama(), [[1]], 1, end_ids=2)
+    with pytest.raises(ValueError, match=r"n_tokens is 2\.0: give a whole number"):
+        generate(tiny_llama(), [[1]], 2.0)
+    masked = MaskedLanguageModel(ModelConfig(V, 9))
+    with pytest.raises(ValueError, match="is a MaskedLanguageModel.*give a GPT or a"):
+        generate(masked, [[1]], 1)

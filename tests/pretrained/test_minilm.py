@@ -133,8 +133,10 @@ def test_encode_switches_dropout_off_and_on_again(tmp_path):
     found = load_minilm(write_bert(tmp_path))
     still = found.encode(["good tea"])
     found.model.train()
+    found.model.blocks[0].eval()
     assert torch.equal(found.encode(["good tea"]), still)
     assert found.model.training
+    assert not found.model.blocks[0].training
 
 
 def test_what_is_no_list_of_texts(tmp_path):
@@ -150,6 +152,8 @@ def test_what_is_no_list_of_texts(tmp_path):
                 method(["good", float("nan")])
             with pytest.raises(ValueError, match="text 0 is tuple, expected str"):
                 method([("good", "tea")])
+            with pytest.raises(ValueError, match="lone surrogate"):
+                method(["tea \ud83c"])
         with pytest.raises(ValueError, match="batch_size is 0: give at least 1"):
             found.encode(["good"], batch_size=0)
     finally:
