@@ -4,6 +4,7 @@ from marketllm.experiments.finetuning import FINETUNING
 from marketllm.experiments.first_result import FIRST_RESULT
 from marketllm.experiments.ladder import LADDER
 from marketllm.experiments.llama import LLAMA
+from marketllm.experiments.minilm import MINILM
 from marketllm.experiments.origin import provenance
 from marketllm.experiments.pretraining import PRETRAINING
 from marketllm.experiments.prompting import PROMPTING
@@ -20,6 +21,7 @@ EXPERIMENTS = {
         LLAMA,
         PROMPTING,
         VECTORS,
+        MINILM,
     )
 }
 
@@ -29,6 +31,7 @@ __all__ = [
     "FIRST_RESULT",
     "LADDER",
     "LLAMA",
+    "MINILM",
     "PRETRAINING",
     "PROMPTING",
     "VECTORS",

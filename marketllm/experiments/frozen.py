@@ -1,5 +1,6 @@
 """Reviews read once by a published encoder, and regressions on its vectors."""
 
+import hashlib
 import time
 from collections.abc import Sequence
 from functools import cache
@@ -42,6 +43,24 @@ def encoder() -> SentenceEncoder:
         With the weights it was published with.
     """
     return load_minilm()
+
+
+def weights_digest(encoder: SentenceEncoder) -> str:
+    """Give a SHA-256 of all weights, whatever they are called.
+
+    Parameters
+    ----------
+    encoder : SentenceEncoder
+        A published encoder.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    weights = encoder.model.state_dict().values()
+    parts = (hashlib.sha256(weight.numpy().tobytes()).digest() for weight in weights)
+    return hashlib.sha256(b"".join(sorted(parts))).hexdigest()
 
 
 @cache

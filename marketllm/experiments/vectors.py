@@ -8,7 +8,6 @@ Nothing is chosen on the test part: folds of the training labels choose C, and t
 layer.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
@@ -44,10 +43,10 @@ from marketllm.experiments.frozen import (
     encoder,
     read,
     score,
+    weights_digest,
 )
 from marketllm.experiments.review_task import brief, measure
 from marketllm.experiments.runs import Experiment, Run
-from marketllm.pretrained import SentenceEncoder
 
 DRAWS = {50: 10, 100: 10, 400: 10, 1000: 5}  # labels: how often they are drawn
 # In the few-label runs the folds of the drawn labels choose the layer too.
@@ -223,17 +222,10 @@ def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
         yield Run(f"search/{how}", config, partial(_search, how))
 
 
-def _digest(encoder: SentenceEncoder) -> str:
-    """Give a SHA-256 of all weights, whatever they are called."""
-    weights = encoder.model.state_dict().values()
-    parts = (hashlib.sha256(weight.numpy().tobytes()).digest() for weight in weights)
-    return hashlib.sha256(b"".join(sorted(parts))).hexdigest()
-
-
 def _fingerprints() -> dict[str, str]:
     data = load_fine_food_reviews()
     found = {"train": fingerprint(data.train), "test": fingerprint(data.test)}
-    return found | {"minilm": _digest(encoder())}
+    return found | {"minilm": weights_digest(encoder())}
 
 
 VECTORS = Experiment(

@@ -260,11 +260,11 @@ def test_cut_texts_are_counted(tiny):
 
 def test_other_weights_have_another_digest(tiny):
     encoder, _ = tiny
-    before = module._digest(encoder)
-    assert module._digest(encoder) == before
+    before = module.weights_digest(encoder)
+    assert module.weights_digest(encoder) == before
     with torch.no_grad():
         encoder.model.blocks[3].feed_forward.inner.bias[5] += 1e-3
-    assert module._digest(encoder) != before
+    assert module.weights_digest(encoder) != before
 
 
 # Learning ---------------------------------------------------------------------
