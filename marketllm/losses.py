@@ -1,5 +1,7 @@
 """What training makes small."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -220,3 +222,16 @@ def token_loss(
     """
     ids, targets = batch
     return cross_entropy(model(ids), targets, ignore_id=IGNORE)
+
+
+def _hidden_token_loss(
+    model: Any, batch: tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]
+) -> Float[Tensor, ""]:
+    """Compute what `token_loss` does, and score the vocabulary at hidden tokens only.
+
+    The model is a `MaskedLanguageModel`; most logits of it would not be looked at.
+    """
+    ids, targets = batch
+    asked = targets != IGNORE
+    table = model.body.embedding.tokens.weight
+    return cross_entropy(model.body(ids)[asked] @ table.T + model.bias, targets[asked])

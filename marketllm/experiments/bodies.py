@@ -7,15 +7,14 @@ from typing import Any
 
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from marketllm.batches import IGNORE, MaskedBatches, NextTokenBatches
+from marketllm.batches import MaskedBatches, NextTokenBatches
 from marketllm.config import ModelConfig, TrainingConfig
 from marketllm.datasets import load_fine_food_reviews
 from marketllm.experiments.corpus import cut_windows
 from marketllm.experiments.review_task import Settings, cut_validation
-from marketllm.losses import cross_entropy, token_loss
+from marketllm.losses import _hidden_token_loss, token_loss
 from marketllm.models import GPT, MaskedLanguageModel
 from marketllm.tokenizer import BytePairTokenizer
 from marketllm.training import fit, mean_loss
@@ -68,29 +67,6 @@ def reviews() -> tuple[BytePairTokenizer, dict[str, pd.DataFrame], dict[str, Par
     return tokenizer, tables, parts
 
 
-def hidden_token_loss(
-    model: Any, batch: tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]
-) -> Float[Tensor, ""]:
-    """Compute what `token_loss` does, and score the vocabulary at hidden tokens only.
-
-    Parameters
-    ----------
-    model : MaskedLanguageModel
-        The model.
-    batch : tuple of Tensor
-        Corrupted token ids and targets of shape (B, T).
-
-    Returns
-    -------
-    Tensor of shape ()
-        The mean over the hidden tokens, in nats.
-    """
-    ids, targets = batch
-    asked = targets != IGNORE
-    table = model.body.embedding.tokens.weight
-    return cross_entropy(model.body(ids)[asked] @ table.T + model.bias, targets[asked])
-
-
 def new_model(kind: str) -> GPT | MaskedLanguageModel:
     """Make a language model that has read nothing.
 
@@ -132,7 +108,7 @@ def pretrained(kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     model = new_model(kind)
     batches: Iterable[Any]
     if kind == "masked":
-        loss: Callable[..., Tensor] = hidden_token_loss
+        loss: Callable[..., Tensor] = _hidden_token_loss
         ids = (tokenizer.mask_id, SIZES["vocab_size"])
         batches = MaskedBatches(cut_windows(parts["kept"][0], length), size, *ids, 0)
         held_out = cut_windows(parts["held out"][0], length)

