@@ -242,8 +242,8 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         unknown = values[~np.isin(values, self.classes_)]
         if len(unknown):
             raise ValueError(
-                f"the validation labels hold {unknown.tolist()[0]!r}, which is none of the "
-                f"classes {self.classes_.tolist()} of the training labels."
+                f"the validation labels hold {unknown.tolist()[0]!r}, which is none "
+                f"of the classes {self.classes_.tolist()} of the training labels."
             )
         return np.searchsorted(self.classes_, values)
 
