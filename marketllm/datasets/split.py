@@ -1,10 +1,18 @@
 """Splits that keep together what belongs together."""
 
-from collections.abc import Collection
+import hashlib
+import json
+from collections.abc import Collection, Hashable, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from marketllm.datasets.card import _plain
 
 Rows = NDArray[np.intp]
 
@@ -23,6 +31,37 @@ def copy_key(text: str) -> str:
         The text without differences in spaces or in upper and lower case.
     """
     return " ".join(text.split()).casefold()
+
+
+def row_groups(frame: pd.DataFrame) -> list[str]:
+    """Name each row so that equal rows have equal names, and others have not.
+
+    Rows are equal if all their cells are; missing cells equal each other. Leave out
+    the label, and the number of a customer, if rows are to be compared without them.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Any table of text, numbers and dates.
+
+    Returns
+    -------
+    list of str
+        A name for each row, to be used as its group in `group_folds`. It depends on
+        the row alone, not on where it stands.
+
+    Raises
+    ------
+    ValueError
+        If there are no columns, or a cell is neither text nor a number nor a date.
+    """
+    if frame.shape[1] == 0:
+        raise ValueError("The frame has 0 columns, expected 1 or more to compare.")
+    columns = [_plain(str(name), column) for name, column in frame.items()]
+    return [
+        hashlib.sha256(json.dumps(row).encode("ascii")).hexdigest()
+        for row in zip(*columns, strict=True)
+    ]
 
 
 def group_folds(
@@ -87,3 +126,82 @@ def group_folds(
         (np.flatnonzero(folds != fold), np.flatnonzero(folds == fold))
         for fold in range(n_folds)
     ]
+
+
+def _tied(*columns: Sequence[Hashable]) -> NDArray[np.int32]:
+    """Give a number to each group of rows that are tied by a key of any column."""
+    n_rows = len(columns[0])
+    numbers: dict[tuple[int, Hashable], int] = {}
+    rows, nodes = [], []
+    for number, column in enumerate(columns):
+        for row, key in enumerate(column):
+            rows.append(row)
+            nodes.append(n_rows + numbers.setdefault((number, key), len(numbers)))
+    size = n_rows + len(numbers)
+    graph = coo_array((np.ones(len(rows)), (rows, nodes)), shape=(size, size))
+    groups: NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    return groups[:n_rows]
+
+
+def _check_fraction(fraction: float) -> None:
+    """Refuse a share of the test part that leaves too little on either side."""
+    if not 0.05 <= fraction <= 0.95:
+        raise ValueError(
+            f"test_fraction is {fraction}, expected 0.05 to 0.95. Try 0.2."
+        )
+
+
+def _choose_test(
+    name: str,
+    labels: Sequence[int],
+    groups: Collection[Any],
+    fraction: float,
+    seed: int,
+    what: str,
+) -> NDArray[np.bool_]:
+    """Choose the test rows: some folds out of all, whole groups only.
+
+    The fraction is rounded to one with a denominator of at most 20. `name` is that
+    of the data and `what` that of the groups, for the message.
+    """
+    _check_fraction(fraction)
+    share = Fraction(fraction).limit_denominator(20)
+    outcomes, members = np.asarray(labels), np.asarray(groups)
+    counts = [len(np.unique(members[outcomes == value])) for value in (0, 1)]
+    is_test = np.zeros(len(outcomes), dtype=np.bool_)
+    if min(counts) >= share.denominator:
+        folds = group_folds(outcomes, members, share.denominator, seed)
+        for _, chosen in folds[: share.numerator]:
+            is_test[chosen] = True
+    if any(len(np.unique(outcomes[side])) < 2 for side in (is_test, ~is_test)):
+        raise ValueError(
+            f"{name}: too few rows to split: label 0 has {counts[0]} and label 1 has "
+            f"{counts[1]} separate groups ({what}), expected at least "
+            f"{share.denominator} of each for test_fraction={fraction}. Add rows or "
+            "choose a fraction such as 0.5."
+        )
+    return is_test
+
+
+def _parts(
+    frame: pd.DataFrame, is_test: NDArray[np.bool_]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Give the rows to train on and the rows to test on, each numbered from 0."""
+    train, test = frame[~is_test], frame[is_test]
+    return train.reset_index(drop=True), test.reset_index(drop=True)
+
+
+def _choose_latest(
+    name: str, dates: "pd.Series[Any]", fraction: float
+) -> NDArray[np.bool_]:
+    """Choose the rows of the latest days, nearest to a fraction of all rows."""
+    days = dates.dt.normalize()
+    counts = days.value_counts().sort_index()
+    if len(counts) < 2:
+        raise ValueError(
+            f"{name}: all dates are {days.iloc[0]:%Y-%m-%d}, expected 2 or more days "
+            "to split by time. Leave date= out or add rows."
+        )
+    n_later = counts[::-1].cumsum()[::-1].iloc[1:]  # rows from each day on
+    first = (n_later - fraction * len(dates)).abs().idxmin()
+    return (days >= first).to_numpy()

@@ -1,12 +1,24 @@
-"""Metrics that check their input, intervals, paired tests, and surprise at text."""
+"""Metrics that check their input, curves, intervals, comparisons, surprise at text."""
 
-from marketllm.evaluation.intervals import (
-    Interval,
+from marketllm.evaluation.comparisons import (
     PairedDifference,
     TestResult,
-    bootstrap_interval,
+    compare_runs,
+    holm,
     mcnemar,
     paired_bootstrap,
+)
+from marketllm.evaluation.curves import (
+    calibration_table,
+    gain_curve,
+    lift,
+    profit_curve,
+    profit_threshold,
+)
+from marketllm.evaluation.intervals import (
+    Interval,
+    bootstrap_interval,
+    mean_interval,
 )
 from marketllm.evaluation.language import mean_surprise
 from marketllm.evaluation.metrics import (
@@ -14,6 +26,7 @@ from marketllm.evaluation.metrics import (
     accuracy,
     auc,
     average_precision,
+    brier,
 )
 
 __all__ = [
@@ -25,7 +38,16 @@ __all__ = [
     "auc",
     "average_precision",
     "bootstrap_interval",
+    "brier",
+    "calibration_table",
+    "compare_runs",
+    "gain_curve",
+    "holm",
+    "lift",
     "mcnemar",
+    "mean_interval",
     "mean_surprise",
     "paired_bootstrap",
+    "profit_curve",
+    "profit_threshold",
 ]

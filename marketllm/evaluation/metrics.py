@@ -104,6 +104,38 @@ def average_precision(labels: Column, scores: Column) -> float:
     return float(average_precision_score(truth, values))
 
 
+def brier(labels: Column, probabilities: Column) -> float:
+    """Mean squared distance of the probabilities from what happened.
+
+    A proper score: on average it is least for who says what he believes.
+
+    Parameters
+    ----------
+    labels, probabilities : array-like of shape (N,)
+        Classes, 0 or 1; and probabilities of class 1, 0 to 1.
+
+    Returns
+    -------
+    float
+        Between 0 and 1, less is better. Who always says the share of class 1, p, has
+        p (1 - p).
+
+    Raises
+    ------
+    ValueError
+        If shapes, lengths or labels are wrong, or a probability is outside 0 to 1.
+
+    References
+    ----------
+    Brier (1950), Verification of forecasts expressed in terms of probability, Monthly
+    Weather Review 78.
+    """
+    truth, values = _columns(labels=labels, probabilities=probabilities)
+    _only_classes(labels=truth)
+    _only_probabilities(probabilities=values)
+    return float(np.mean((values - truth) ** 2))
+
+
 def _columns(**arrays: Column) -> list[NDArray[np.float64]]:
     """Turn the arguments into arrays of numbers of the same length N."""
     columns: list[np.ndarray] = []
@@ -141,6 +173,17 @@ def _only_classes(**columns: np.ndarray) -> None:
                 f"{name} has {len(outside)} of {len(column)} values outside 0 and 1, "
                 f"the first is {outside[0]:g}. Turn scores into classes first, for "
                 "instance scores >= 0.5."
+            )
+
+
+def _only_probabilities(**columns: np.ndarray) -> None:
+    """Refuse any value below 0 or above 1."""
+    for name, column in columns.items():
+        outside = column[(column < 0) | (column > 1)]
+        if len(outside):
+            raise ValueError(
+                f"{name} has {len(outside)} of {len(column)} values outside 0 to 1, "
+                f"the first is {outside[0]:g}. Turn scores into probabilities first."
             )
 
 

@@ -14,7 +14,7 @@ def card(**changes):
         "source": "invented",
         "licence": "ours",
         "size": "2 rows",
-        "fields": {"text": "what Ana wrote", "label": "0 or 1"},
+        "fields": {"text": "what Ana wrote", "label": "0 or 1", "product": "or empty"},
         "known_faults": ("invented & short", "English only"),
     }
     return DataCard(**(values | changes))
@@ -29,7 +29,7 @@ def frame(labels=(1, 0)):
 def test_plain_text_has_every_entry():
     assert str(card()) == (
         "Tea <shop>\nSource: invented\nLicence: ours\nSize: 2 rows\n"
-        "Fields:\n- text: what Ana wrote\n- label: 0 or 1\n"
+        "Fields:\n- text: what Ana wrote\n- label: 0 or 1\n- product: or empty\n"
         "Known faults:\n- invented & short\n- English only"
     )
 
@@ -80,7 +80,7 @@ def test_fingerprint_sees_the_order_of_rows():
     [
         (frame().rename(columns={"text": "review"}), r"'review'.*expected \['text'"),
         (frame().iloc[:0], "0 rows, expected 1 or more"),
-        (frame((1, 2)), r"labels \[1, 2\], expected only 0 and 1"),
+        (frame((1, 2)), r"labels \[1, 2\] \(int64\), expected only 0 and 1"),
     ],
 )
 def test_a_part_that_breaks_the_interface_is_refused(bad, message):

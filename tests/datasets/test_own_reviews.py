@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marketllm.datasets import load_reviews_csv
-from marketllm.datasets.own_reviews import _groups
+from marketllm.datasets import copy_key, load_reviews_csv
+from marketllm.datasets.split import _tied
 
 
 def write(folder, rows, header=("text", "label"), name="shop.csv", encoding="utf-8"):
@@ -89,7 +89,8 @@ def test_rows_of_a_product_stay_on_one_side(tmp_path, seed):
 
 
 def test_a_text_ties_two_products_together():
-    groups = _groups(["tea", "milk", "TEA ", "rye", "oats"], ["a", "a", "b", "b", "c"])
+    texts = [copy_key(text) for text in ("tea", "milk", "TEA ", "rye", "oats")]
+    groups = _tied(texts, ["a", "a", "b", "b", "c"])
     assert len(set(groups[:4])) == 1
     assert groups[4] not in groups[:4]
 
@@ -105,7 +106,7 @@ def test_groups_are_the_finest_that_keep_texts_and_products(pairs):
             for j in range(len(pairs)):
                 if texts[i] == texts[j] or products[i] == products[j]:
                     label[i] = label[j] = min(label[i], label[j])
-    groups = _groups(texts, products)
+    groups = _tied(texts, products)
     expected = np.equal.outer(label, label)
     assert (np.equal.outer(groups, groups) == expected).all()
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from marketllm.datasets import RatedSentences, load_rated_sentences, rated_sentences
+from marketllm.datasets import Dataset, load_rated_sentences, rated_sentences
 from marketllm.datasets import __main__ as fetching
 
 COMMAND = "Fetch them once: python -m marketllm.datasets"
@@ -93,7 +93,7 @@ def test_the_split_is_the_same_on_every_machine(data):
 
 
 def test_the_name_and_the_rows_are_shown(data):
-    expected = "RatedSentences('Rated sentences of product reviews', train=2,989 rows"
+    expected = "Dataset('Rated sentences of product reviews', train=2,989 rows"
     assert repr(data).startswith(expected)
 
 
@@ -147,7 +147,7 @@ def test_the_data_are_read_from_the_sdist_the_archive_or_a_folder(sdist, tmp_pat
         (tmp_path / name).write_bytes(content)
     for path in (sdist, str(tmp_path / "inner.tar.gz"), tmp_path):
         data = load_rated_sentences(path)
-        assert isinstance(data, RatedSentences)
+        assert isinstance(data, Dataset)
         assert (len(data.train), len(data.test)) == (20, 120)
         row = data.train.iloc[1]
         assert row["text"] == f"sentence 2 of review {row['review']}"
