@@ -9,6 +9,7 @@ from marketllm.experiments.origin import provenance
 from marketllm.experiments.pretraining import PRETRAINING
 from marketllm.experiments.prompting import PROMPTING
 from marketllm.experiments.runs import Experiment, Run, carry_out, load
+from marketllm.experiments.texts import TEXTS
 from marketllm.experiments.vectors import VECTORS
 
 EXPERIMENTS = {
@@ -22,6 +23,7 @@ EXPERIMENTS = {
         PROMPTING,
         VECTORS,
         MINILM,
+        TEXTS,
     )
 }
 
@@ -34,6 +36,7 @@ __all__ = [
     "MINILM",
     "PRETRAINING",
     "PROMPTING",
+    "TEXTS",
     "VECTORS",
     "Experiment",
     "Run",
