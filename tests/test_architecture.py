@@ -14,7 +14,7 @@ PACKAGE = ROOT / "marketllm"
 ORDER = (
     "config tokenizer datasets batches positions layers cache attention blocks models "
     "pretrained losses optim checkpoints training generation prompting finetuning "
-    "baselines evaluation explain plots experiments"
+    "baselines evaluation explain plots marketing experiments"
 ).split()
 FILES = sorted(PACKAGE.rglob("*.py"))
 # The long runs start as `python -m marketllm.experiments`, not from a chapter.

