@@ -18,7 +18,7 @@ class _Numbers:
     itself, such as 0, has one of its own.
     """
 
-    def __init__(self, column: str, values: "pd.Series[Any]", n_bins: int) -> None:
+    def __init__(self, column: Any, values: "pd.Series[Any]", n_bins: int) -> None:
         self.column = column
         known = np.sort(_as_numbers(column, values))
         known = known[~np.isnan(known)]
@@ -30,9 +30,11 @@ class _Numbers:
             starts = np.union1d(found, known[after[after < len(known)]])
         self.starts = starts
         self.names = [f"{column}={MISSING}"]
-        ends = np.searchsorted(known, starts[1:]).tolist() + [len(known)]
-        for low, end in zip(starts, ends, strict=True):
-            self.names.append(f"{column}={_range(low, known[end - 1])}")
+        lasts = np.append(known[np.searchsorted(known, starts[1:]) - 1], known[-1:])
+        self.names += [
+            f"{column}={_range(low, high)}"
+            for low, high in zip(starts, lasts, strict=True)
+        ]
 
     def codes(self, values: "pd.Series[Any]") -> Int[np.ndarray, " N"]:
         """Give 0 where the value is missing, and else the number of its bin."""
@@ -46,7 +48,7 @@ class _Numbers:
 class _Names:
     """Give each name that training had a token, and one to all others."""
 
-    def __init__(self, column: str, values: "pd.Series[Any]", prefix: bool) -> None:
+    def __init__(self, column: Any, values: "pd.Series[Any]", prefix: bool) -> None:
         self.column = column
         self.known = pd.Index(sorted(set(_as_names(column, values.dropna()))))
         front = f"{column}=" if prefix else ""
@@ -61,7 +63,7 @@ class _Names:
 
 
 def _coder(
-    column: str, values: "pd.Series[Any]", n_bins: int, prefix: bool = True
+    column: Any, values: "pd.Series[Any]", n_bins: int, prefix: bool = True
 ) -> _Numbers | _Names:
     """Choose by the type of the column."""
     if pd.api.types.is_datetime64_any_dtype(values):
@@ -122,6 +124,9 @@ def _require_columns(
     what: str, frame: pd.DataFrame, columns: Sequence[str] = (), n_rows: int = 1
 ) -> None:
     """Refuse a frame with too few rows, a column twice, or without one of these."""
+    for name in frame.columns:
+        if not isinstance(name, str):
+            raise ValueError(f"{what} have a column {name!r}: name columns by a str.")
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise ValueError(
@@ -135,3 +140,15 @@ def _require_columns(
         )
     if len(frame) < n_rows:
         raise ValueError(f"{what} have {len(frame)} rows: give at least {n_rows}.")
+
+
+def _texts(values: "pd.Series[Any]") -> list[str]:
+    """Give the texts, an empty one where there is none."""
+    found = ["" if pd.isna(value) else value for value in values.tolist()]
+    for row, text in enumerate(found):
+        if not isinstance(text, str):
+            raise ValueError(
+                f"column {values.name!r} is {text!r} in row {row}, of type "
+                f"{type(text).__name__}: give texts of type str."
+            )
+    return found

@@ -149,7 +149,7 @@ class _Tokens(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, frame: pd.DataFrame, labels: Any = None) -> "_Tokens":
         _require_columns("customers", frame)
-        names = [name for name in frame if name not in NOT_FEATURES]
+        names = [str(name) for name in frame if name not in NOT_FEATURES]
         self.coders_ = [_coder(name, frame[name], 8) for name in names]
         return self
 
@@ -161,8 +161,7 @@ class _Tokens(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _pipeline(*parts: Any) -> Pipeline:
-    names = ("prepare", "classify") if len(parts) == 2 else None
-    names = names or ("cut", "prepare", "classify")
+    names = ("cut", "prepare", "classify")[-len(parts) :]
     return Pipeline(list(zip(names, parts, strict=True)))
 
 
@@ -199,11 +198,11 @@ def _log(numbers: np.ndarray) -> np.ndarray:
 
 
 def _numbers(frame: pd.DataFrame) -> list[str]:
-    return [c for c in frame if c not in NOT_FEATURES and _is_number(frame[c])]
+    return [str(c) for c in frame if c not in NOT_FEATURES and _is_number(frame[c])]
 
 
 def _names(frame: pd.DataFrame) -> list[str]:
-    return [c for c in frame if c not in NOT_FEATURES and not _is_number(frame[c])]
+    return [str(c) for c in frame if c not in NOT_FEATURES and not _is_number(frame[c])]
 
 
 def _rfm_columns(frame: pd.DataFrame) -> list[str]:

@@ -99,9 +99,9 @@ class Dataset:
         The rows of each part, numbered from 0. The columns are the fields of the
         card, in their order. A column ``label`` holds whole numbers, 0 or 1.
     events : pandas.DataFrame, optional
-        What the customers of both parts did and when: a column ``customer``, as in
-        the two parts, a column ``date``, and others. The card tells each in its
-        ``event_fields``. Then a customer is one row, in one of the parts.
+        What the customers of both parts did and when. The columns are the event
+        fields of the card; ``customer`` and ``date`` are among them. A customer is
+        then one row, in one of the parts.
 
     Raises
     ------
@@ -125,8 +125,7 @@ class Dataset:
             self._check_events(self.events)
 
     def _check_events(self, events: pd.DataFrame) -> None:
-        described = tuple(self.card.event_fields) or tuple(events.columns)
-        _check_log("events", events, described)
+        _check_log("events", events, tuple(self.card.event_fields))
         if "customer" not in self.card.fields:
             raise ValueError(
                 f"There are events, but train and test have the columns "

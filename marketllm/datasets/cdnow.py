@@ -36,6 +36,8 @@ _CARD = DataCard(
         "80 rows have the amount 0. Each is one CD; 68 customers have never paid "
         "anything. Why is not told.",
         "11,908 customers have one row only.",
+        "Customers are numbered nearly in the order of their first purchase (rank "
+        "correlation 0.97): the number tells when a customer came.",
         "Customers, articles and messages are not described: a customer is what he "
         "bought, when and for how much.",
     ),

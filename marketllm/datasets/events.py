@@ -1,5 +1,6 @@
 """Logs of dated events, and the question who buys again."""
 
+import datetime
 from dataclasses import dataclass
 
 import pandas as pd
@@ -124,9 +125,8 @@ def buys_again(
 def _day(text: str) -> pd.Timestamp:
     """Read a day, and refuse what is none."""
     try:
-        day = pd.to_datetime(text, format="%Y-%m-%d")
-    except (TypeError, ValueError) as error:
+        return pd.Timestamp(datetime.datetime.strptime(text, "%Y-%m-%d"))
+    except ValueError as error:
         raise ValueError(
             f"cutoff is {text!r}, expected a day such as '1997-09-30'."
         ) from error
-    return pd.Timestamp(day)

@@ -205,7 +205,7 @@ def _attribute(cells: list[tuple[str, str, str]], is_category: bool) -> Any:
     texts = [cell.strip() for _, _, cell in filled]
     n_numbers = sum(_NUMBER.fullmatch(text) is not None for text in texts)
     if is_category or 2 * n_numbers <= len(filled):
-        return [cell if cell.strip() else None for _, _, cell in cells]
+        return [cell.strip() or None for _, _, cell in cells]
     for (where, column, cell), text in zip(filled, texts, strict=True):
         if not _NUMBER.fullmatch(text):
             raise ValueError(

@@ -21,8 +21,9 @@ def _rows(path: Path, encoding: str) -> tuple[list[str], list[tuple[int, list[st
     try:
         content = path.read_bytes().decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
         raise ValueError(
-            f"{path.name} is not {encoding}: byte {error.start} is "
+            f"{path.name}, line {line}, is not {encoding}: byte {error.start} is "
             f"0x{error.object[error.start]:02x}. Save it as 'CSV UTF-8', or say what "
             "it is, for instance encoding='cp1252' or encoding='gb18030'."
         ) from error

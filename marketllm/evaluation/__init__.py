@@ -3,7 +3,6 @@
 from marketllm.evaluation.comparisons import (
     PairedDifference,
     TestResult,
-    compare_runs,
     holm,
     mcnemar,
     paired_bootstrap,
@@ -28,6 +27,7 @@ from marketllm.evaluation.metrics import (
     average_precision,
     brier,
 )
+from marketllm.evaluation.runs import compare_runs
 
 __all__ = [
     "Interval",

@@ -7,6 +7,7 @@ a share of each class. No number here depends on the order of the rows.
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from marketllm.evaluation.metrics import (
@@ -38,13 +39,7 @@ def gain_curve(labels: Column, scores: Column) -> pd.DataFrame:
     ValueError
         If shapes, lengths or labels are wrong, or only one class is there.
     """
-    truth, values = _columns(labels=labels, scores=scores)
-    _, n_ones = _both_classes(truth)
-    _, place = np.unique(-values, return_inverse=True)  # rows of one score together
-    n_listed = np.cumsum(np.bincount(place))
-    n_found = np.cumsum(np.bincount(place, weights=truth))
-    share = np.concatenate([[0.0], n_listed / len(truth)])
-    gain = np.concatenate([[0.0], n_found / n_ones])
+    share, gain = _gains(labels, scores)
     return pd.DataFrame({"share": share, "gain": gain})
 
 
@@ -74,8 +69,7 @@ def lift(labels: Column, scores: Column, share: float = 0.1) -> float:
             f"share is {share}, expected above 0 and at most 1. Write 0.1 for the top "
             "10%."
         )
-    curve = gain_curve(labels, scores)
-    return float(np.interp(share, curve["share"], curve["gain"]) / share)
+    return float(np.interp(share, *_gains(labels, scores)) / share)
 
 
 def profit_curve(
@@ -191,6 +185,20 @@ def calibration_table(
     found["low"] = [float(end.low) for end in ends]
     found["high"] = [float(end.high) for end in ends]
     return found.reset_index(drop=True)
+
+
+def _gains(
+    labels: Column, scores: Column
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the corners of the gain curve: shares of the list, and gains."""
+    truth, values = _columns(labels=labels, scores=scores)
+    _, n_ones = _both_classes(truth)
+    _, place = np.unique(-values, return_inverse=True)  # rows of one score together
+    n_listed = np.bincount(place).cumsum()
+    n_found = np.bincount(place, weights=truth).cumsum()
+    start = np.zeros(1)
+    share = np.concatenate([start, n_listed / len(truth)])
+    return share, np.concatenate([start, n_found / n_ones])
 
 
 def _check_money(margin: float, cost: float) -> None:

@@ -87,8 +87,8 @@ def bootstrap_interval(
     def once(rows: np.ndarray) -> float:
         return metric(truth[rows], values[rows])
 
-    draws = _draws(once, len(truth), n_resamples, confidence, seed)
-    return _percentiles(once(np.arange(len(truth))), draws, confidence)
+    found = _draws(once, len(truth), n_resamples, confidence, seed)
+    return _percentiles(*found, confidence)
 
 
 def mean_interval(values: Column, confidence: float = 0.95) -> Interval:
@@ -148,12 +148,12 @@ def _draws(
     n_resamples: int,
     confidence: float,
     seed: int,
-) -> NDArray[np.float64]:
-    """Draw rows with replacement again and again: the statistic of each draw."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the statistic of the rows, and of rows drawn again and again from them."""
     if n_resamples < 1:
         raise ValueError(f"n_resamples is {n_resamples}, expected 1 or more: try 2000.")
     _check_confidence(confidence)
-    on_the_data = statistic(np.arange(n_rows))  # refuses data that cannot be judged
+    on_the_data = np.array(statistic(np.arange(n_rows)))
     generator = np.random.default_rng(seed)
     found: list[float | NDArray[np.float64]] = []
     while len(found) < n_resamples:
@@ -169,11 +169,11 @@ def _draws(
             f"The metric was not a number in {n_bad} of {n_resamples} resamples. Use a "
             "metric of this module: it says when a resample cannot be judged."
         )
-    return draws
+    return on_the_data, draws
 
 
 def _percentiles(
-    estimate: float, draws: NDArray[np.float64], confidence: float
+    estimate: NDArray[np.float64], draws: NDArray[np.float64], confidence: float
 ) -> Interval:
     low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(estimate), float(low), float(high), confidence)

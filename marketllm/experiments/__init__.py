@@ -1,7 +1,11 @@
 """The long runs behind the book's claims: ``python -m marketllm.experiments``."""
 
+from marketllm.experiments.customers import CUSTOMERS
+from marketllm.experiments.data_quality import DATA_QUALITY
+from marketllm.experiments.distance import DISTANCE
 from marketllm.experiments.finetuning import FINETUNING
 from marketllm.experiments.first_result import FIRST_RESULT
+from marketllm.experiments.improving import IMPROVING
 from marketllm.experiments.ladder import LADDER
 from marketllm.experiments.llama import LLAMA
 from marketllm.experiments.minilm import MINILM
@@ -23,14 +27,22 @@ EXPERIMENTS = {
         PROMPTING,
         VECTORS,
         MINILM,
+        DATA_QUALITY,
+        IMPROVING,
+        DISTANCE,
         TEXTS,
+        CUSTOMERS,
     )
 }
 
 __all__ = [
+    "CUSTOMERS",
+    "DATA_QUALITY",
+    "DISTANCE",
     "EXPERIMENTS",
     "FINETUNING",
     "FIRST_RESULT",
+    "IMPROVING",
     "LADDER",
     "LLAMA",
     "MINILM",

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -32,6 +31,7 @@ from marketllm.datasets import (
     group_folds,
     load_fine_food_reviews,
 )
+from marketllm.evaluation import mean_interval
 from marketllm.experiments.bodies import (
     EMBEDDING_STD,
     PRETRAINING,
@@ -167,9 +167,9 @@ def _summary(finished: Mapping[str, dict[str, Any]], title: str) -> dict[str, An
     runs = [finished[f"{title}/{seed}"] for seed in SEEDS]
     for metric in ("accuracy", "auc"):
         values = [np.ravel(run[metric])[0] for run in runs]
-        spread = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-        ends = np.mean(values) + np.array([0, -spread, spread])
-        found[metric] = ends.round(4).tolist()
+        mean = mean_interval(values)
+        ends = (mean.estimate, mean.low, mean.high)
+        found[metric] = [round(end, 4) for end in ends]
     for name in ("n_trainable", "training_seconds"):
         if name in runs[0]:
             found[name] = round(float(np.mean([run[name] for run in runs])), 1)

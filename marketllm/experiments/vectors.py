@@ -13,7 +13,6 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-from scipy import stats
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from marketllm.datasets import (
@@ -27,6 +26,7 @@ from marketllm.evaluation import (
     auc,
     bootstrap_interval,
     mcnemar,
+    mean_interval,
     paired_bootstrap,
 )
 from marketllm.experiments.frozen import (
@@ -126,9 +126,9 @@ def _summary(draws: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for way in ("minilm", "chosen layer", "both"):
             columns[f"{way} minus tfidf"] = columns[way] - columns[WORDS]
         for name, values in columns.items():
-            spread = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-            ends = values.mean() + np.array([0, -spread, spread])
-            found.setdefault(name, {})[metric] = ends.round(4).tolist()
+            mean = mean_interval(values)
+            ends = (mean.estimate, mean.low, mean.high)
+            found.setdefault(name, {})[metric] = [round(end, 4) for end in ends]
     return found
 
 

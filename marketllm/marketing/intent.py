@@ -12,7 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from marketllm.explain import attention_maps
-from marketllm.marketing.histories import HistoryTokenizer, Until
+from marketllm.marketing.dates import Until
+from marketllm.marketing.histories import HistoryTokenizer
 from marketllm.marketing.sequences import Kind, SequenceClassifier
 
 
@@ -229,8 +230,8 @@ class PurchaseIntent(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"customers have {len(customers)} rows: give the 1 to be looked at."
             )
         [ids] = self._read(customers, events, until)
-        body = self.classifier_.model_.encoder
-        maps = attention_maps(body.eval(), torch.tensor([ids]))
+        network: Any = self.classifier_.model_
+        maps = attention_maps(network.encoder.eval(), torch.tensor([ids]))
         return self.tokenizer_.words(ids), maps[:, 0]
 
     def _read(

@@ -1,0 +1,301 @@
+"""Does the large model win on customers: many models, four sets of customers.
+
+CDNOW asks who buys again, on one split by customer. The insurer's households and the
+telephone customers have attributes only and are judged by five-fold cross-validation,
+repeated five times with other folds. Of the simulated customers everything is known:
+attributes, events, a message, and the chance of each label. So there is a ceiling.
+
+Nothing is chosen on rows that are scored. On CDNOW and on the simulated customers a
+fifth of the training part chooses the rate and the number of epochs; then five seeds
+learn from all of it. In cross-validation a fifth of the training rows of each fold
+chooses the epoch. Labels that were shuffled before anything is learned give each
+model a run that must end at chance.
+
+Scores are those of the test part, in its order. In cross-validation they are those
+of all rows, each from the fold that had not seen it: training part, then test part.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from marketllm.datasets import (
+    Dataset,
+    SimulationConfig,
+    buys_again,
+    fingerprint,
+    group_folds,
+    load_caravan,
+    load_cdnow,
+    load_churn,
+    row_groups,
+    simulate_customers,
+)
+from marketllm.experiments.contestants import Customers, Settings
+from marketllm.experiments.frozen import encoder, weights_digest
+from marketllm.experiments.readers import LEARNERS, cut, train_network
+from marketllm.experiments.review_task import brief
+from marketllm.experiments.runs import Experiment, Run
+
+SEEDS = (0, 1, 2, 3, 4)
+N_FOLDS = 5
+CUTOFF = "1997-09-30"
+DAYS = 273  # from there to the end of the log
+SIMULATION = SimulationConfig(
+    n_train=6000,
+    n_events=24,
+    base_rate=0.4,
+    event_signal=5.0,
+    attribute_signal=0.8,
+    text_signal=0.8,
+    label_noise=0.02,
+)
+SMALL = replace(SIMULATION, n_train=1500, n_test=2000)
+N_SHUFFLED = (4000, 2000)  # customers of CDNOW
+ATTRIBUTES: dict[str, Callable[[], Dataset]] = {
+    "churn": load_churn,
+    "caravan": load_caravan,
+}
+PENALTIES = {"candidates": (0.003, 0.01, 0.03, 0.1, 1.0)}
+# Models that draw nothing at random are fitted once on a fixed split.
+CLASSICAL: dict[str, Settings] = {
+    "majority": {},
+    "naive_bayes": {},
+    "logistic_regression": PENALTIES,
+}
+ONCE: dict[str, dict[str, Settings]] = {
+    "cdnow": CLASSICAL | {"bgnbd": {"days": DAYS}},
+    "simulated": CLASSICAL
+    | {
+        "rule": {},
+        "logistic_regression_and_rule": PENALTIES | {"rule": True},
+        "ceiling": {},
+        "minilm_frozen": {"candidates": (0.001, 0.003, 0.01, 0.03)},
+    },
+}
+# Two thousand messages; the rate is one of those tried in the experiment `minilm`.
+TUNED: Settings = {"rate": 5e-5, "n_epochs": 2, "n_labels": 2000}
+NETWORKS: dict[str, Settings] = {
+    "rnn": {"kind": "rnn"},
+    "lstm": {"kind": "lstm"},
+    "transformer": {"kind": "transformer"},
+    "pretrained": {"kind": "transformer", "n_pretraining": 5},
+}
+SHARED: dict[str, Settings] = {
+    "cdnow": {"tokens": {"max_events": 16}, "d_model": 16, "batch_size": 128},
+    "simulated": {
+        "tokens": {"gaps": False},
+        "d_model": 32,
+        "n_heads": 2,
+        "dropout": 0.0,
+    },
+    "churn": {"tokens": {}, "d_model": 16, "batch_size": 128, "n_epochs": 6},
+    "caravan": {"tokens": {}, "d_model": 16, "batch_size": 128, "n_epochs": 3},
+}
+RATES = {"cdnow": (1e-3, 3e-3), "simulated": (3e-3,)}
+MOST_EPOCHS = {"cdnow": 6, "simulated": 20}
+FOLD_RATES = {"rates": (3e-3,)}
+
+
+@cache
+def data(name: str) -> tuple[Customers, int]:
+    """Load customers, once a process.
+
+    Parameters
+    ----------
+    name : str
+        "cdnow", "churn", "caravan", "simulated", or "small": simulated, fewer.
+
+    Returns
+    -------
+    tuple
+        All customers, those of the training part first, and their number.
+    """
+    until, truth = None, None
+    if name == "cdnow":
+        found, until = buys_again(load_cdnow(), CUTOFF), CUTOFF
+    elif name in ATTRIBUTES:
+        found = ATTRIBUTES[name]()
+    else:
+        simulated = simulate_customers(SMALL if name == "small" else SIMULATION)
+        found = simulated.data
+        parts = ("train", "test")
+        known = {
+            "rule": np.hstack([simulated.rule(part) for part in parts]),
+            "chance": np.hstack([simulated.probabilities[part] for part in parts]),
+        }
+        truth = pd.DataFrame(known)
+    table = pd.concat([found.train, found.test], ignore_index=True)
+    groups = np.arange(len(table)).astype(str)
+    if name in ATTRIBUTES:
+        names = [column for column in table if column not in ("customer", "label")]
+        groups = np.array(row_groups(table[names]))
+    customers = Customers(table, groups, found.events, until, truth)
+    return customers, len(found.train)
+
+
+def parts_of(name: str, shuffled: bool = False) -> tuple[Customers, Customers]:
+    """Give the training part and the test part.
+
+    Parameters
+    ----------
+    name : str
+        As for `data`.
+    shuffled : bool
+        Whether labels are given to other customers at random; of CDNOW only some
+        customers are kept.
+
+    Returns
+    -------
+    tuple of Customers
+    """
+    customers, n_train = data(name)
+    first, second = np.arange(n_train), np.arange(n_train, len(customers))
+    if shuffled:
+        customers = customers.shuffled(0)
+        first, second = first[: N_SHUFFLED[0]], second[: N_SHUFFLED[1]]
+    return customers.take(first), customers.take(second)
+
+
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
+def _learn(
+    model: str, settings: Settings, seed: int, train: Customers, scored: Customers
+) -> tuple[np.ndarray, float, float]:
+    """Give the scores, and the CPU seconds of learning and of scoring."""
+    started = time.process_time()
+    score = LEARNERS[model](train, settings, seed)
+    learned = time.process_time()
+    scores = score(scored)
+    return scores, learned - started, time.process_time() - learned
+
+
+def _found(
+    model: str, labels: np.ndarray, scores: np.ndarray, to_train: float, to_score: float
+) -> dict[str, Any]:
+    rounded = scores.round(4)
+    measured = brief(labels, rounded)
+    if model == "bgnbd":  # expected purchases have no threshold
+        del measured["accuracy"]
+    return measured | {
+        "cpu_seconds_to_train": round(to_train, 2),
+        "cpu_seconds_per_1000": round(1000 * to_score / len(labels), 3),
+        "scores": rounded.tolist(),
+    }
+
+
+def _once(
+    name: str, model: str, settings: Settings, seed: int, shuffled: bool
+) -> dict[str, Any]:
+    train, test = parts_of(name, shuffled)
+    return _found(model, test.labels, *_learn(model, settings, seed, train, test))
+
+
+def _folds(name: str, model: str, settings: Settings, repeat: int) -> dict[str, Any]:
+    """Score each row by a model that has not seen it; times are means of a fit."""
+    customers, _ = data(name)
+    scores = np.empty(len(customers))
+    times = []
+    folds = group_folds(customers.labels, customers.groups, N_FOLDS, repeat)
+    for fold, (ours, theirs) in enumerate(folds):
+        parts = customers.take(ours), customers.take(theirs)
+        seed = N_FOLDS * repeat + fold
+        scores[theirs], *spent = _learn(model, settings, seed, *parts)
+        times.append(spent)
+    to_train, to_score = np.array(times).T
+    return _found(
+        model, customers.labels, scores, float(to_train.mean()), float(to_score.sum())
+    )
+
+
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
+def _try(name: str, settings: Settings) -> dict[str, Any]:
+    """Train on four fifths of the training part; the last fifth judges."""
+    train, _ = parts_of(name)
+    ours, theirs = map(train.take, cut(train))
+    found = train_network(ours, settings, 0, theirs)
+    history = found.model.history_
+    losses = history.to_frame()["validation_loss"].round(4).tolist()
+    judged = brief(theirs.labels, found(theirs))
+    return judged | {"best_epoch": history.best_epoch, "validation_loss": losses}
+
+
+def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
+    """Give the fixed splits, the repeated folds, MiniLM, and the shuffled labels."""
+
+    def run(name: str, model: str, settings: Settings, seed: int) -> Run:
+        config = {"data": name, "model": model, "part": "test", "seed": seed}
+        work = partial(_once, name, model, settings, seed, False)
+        return Run(f"{name}/{model}/{seed}", config | settings, work)
+
+    chosen: dict[tuple[str, str], Settings] = {}
+    for name, models in ONCE.items():
+        for model, settings in models.items():
+            yield run(name, model, settings, 0)
+        for seed in SEEDS:
+            yield run(name, "lightgbm", {}, seed)
+    for name in ("simulated", "cdnow"):
+        for model in ("transformer", "lstm", "rnn", "pretrained"):
+            settings = SHARED[name] | NETWORKS[model]
+            # Pretraining is the only thing that differs from the Transformer.
+            searched = "transformer" if model == "pretrained" else model
+            tries = {
+                rate: f"search/{name}/{searched}, rate {rate}" for rate in RATES[name]
+            }
+            for rate, title in tries.items():
+                tried = settings | {
+                    "learning_rate": rate,
+                    "n_epochs": MOST_EPOCHS[name],
+                }
+                if model == searched:
+                    config = {"data": name, "part": "validation", "seed": 0} | tried
+                    yield Run(title, config, partial(_try, name, tried))
+            best = max(tries, key=lambda rate, t=tries: finished[t[rate]]["auc"])
+            n_epochs = finished[tries[best]]["best_epoch"]
+            settings = settings | {"learning_rate": best, "n_epochs": n_epochs}
+            chosen[name, model] = settings
+            for seed in SEEDS:
+                yield run(name, model, settings, seed)
+    for name in ATTRIBUTES:
+        folded = CLASSICAL | {"lightgbm": {}}
+        for model, network in NETWORKS.items():
+            folded = folded | {model: SHARED[name] | network | FOLD_RATES}
+        for model, settings in folded.items():
+            for repeat in SEEDS:
+                config = {"data": name, "model": model, "n_folds": N_FOLDS}
+                config |= {"repeat": repeat} | settings
+                work = partial(_folds, name, model, settings, repeat)
+                yield Run(f"{name}/{model}/{repeat}", config, work)
+    for seed in SEEDS:
+        yield run("simulated", "minilm_tuned", TUNED, seed)
+    for model in LEARNERS:
+        name = "cdnow" if model == "bgnbd" else "small"
+        source = "cdnow" if model == "bgnbd" else "simulated"
+        settings = (ONCE[source] | {"minilm_tuned": TUNED}).get(model, {})
+        settings = chosen.get((source, model), settings)
+        config = {"data": name, "model": model, "labels": "shuffled", "seed": 0}
+        work = partial(_once, name, model, settings, 0, True)
+        yield Run(f"shuffled/{model}", config | settings, work)
+
+
+def _fingerprints() -> dict[str, str]:
+    found = {}
+    for name in ("cdnow", *ATTRIBUTES, "simulated"):
+        customers, _ = data(name)
+        found[name] = fingerprint(customers.table)
+        if customers.events is not None:
+            found[f"{name}, events"] = fingerprint(customers.events)
+    return found | {"minilm": weights_digest(encoder())}
+
+
+CUSTOMERS = Experiment(
+    name="customers",
+    about="classical models, small networks and MiniLM on four sets of customers",
+    fingerprints=_fingerprints,
+    runs=_plan,
+)
