@@ -135,10 +135,13 @@ def _spaced(name: str, texts: pd.Series) -> pd.Series:
 
 
 def _ids(name: str, train: pd.DataFrame, *parts: pd.DataFrame) -> list[list[list[int]]]:
+    """Cut texts into tokens; one without a word, such as "!!!", is one unknown word."""
     tokenizer = WordTokenizer.train(_spaced(name, train["text"]), VOCAB_SIZE)
-    return [
-        _spaced(name, part["text"]).map(tokenizer.encode).tolist() for part in parts
-    ]
+
+    def encode(text: str) -> list[int]:
+        return tokenizer.encode(text) or [tokenizer.unknown_id]
+
+    return [_spaced(name, part["text"]).map(encode).tolist() for part in parts]
 
 
 def _timed(scored: int, started: float, trained: float) -> dict[str, float]:
