@@ -208,6 +208,31 @@ MUTANTS = [
         "generation/test_tokens.py::test_texts_of_a_gpt_are_written_as_if_alone",
     ),
     (
+        14,
+        "lift by a plain sort: rows of one score stand as in the file",
+        "evaluation/curves.py",
+        "_, place = np.unique(-values, return_inverse=True)",
+        'place = np.argsort(np.argsort(-values, kind="stable"))',
+        "evaluation/test_metrics.py::test_a_list_sorted_by_class_gains_nothing",
+    ),
+    (
+        14,
+        "average precision of a plain sort",
+        "evaluation/metrics.py",
+        "average_precision_score(truth, values)",
+        "average_precision_score(truth, np.argsort(np.argsort(values)))",
+        "evaluation/test_metrics.py::test_a_list_sorted_by_class_gains_nothing",
+    ),
+    (
+        14,
+        "scores of all models ranked in one table",
+        "evaluation/runs.py",
+        "metric(drawn, run[rows])",
+        "metric(drawn, (np.ravel(ours + theirs) < run[rows, None]).mean(1))",
+        "evaluation/test_compare_runs.py::test_the_estimate_is_the_difference_of_"
+        "the_mean_metrics",
+    ),
+    (
         15,
         "the label leaks into the prompt: a text is among its own examples",
         "prompting/classifier.py",
@@ -427,7 +452,7 @@ def test_another_copy_of_the_package_is_noticed(tmp_path):
 
 def test_every_historic_bug_so_far_has_a_mutant():
     assert {mutant[0] for mutant in MUTANTS} == {
-        *(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 15, 16, 17),
+        *(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 15, 16, 17),
         OURS,
     }
 

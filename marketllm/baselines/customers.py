@@ -111,8 +111,8 @@ def table_lightgbm(seed: int = 0) -> Pipeline:
         prepare,
         _lightgbm(
             seed,
-            n_estimators=400,
-            learning_rate=0.02,
+            n_estimators=200,
+            learning_rate=0.03,
             num_leaves=4,
             min_child_samples=40,
             colsample_bytree=0.3,

@@ -15,6 +15,7 @@ from marketllm.experiments.prompting import PROMPTING
 from marketllm.experiments.runs import Experiment, Run, carry_out, load
 from marketllm.experiments.texts import TEXTS
 from marketllm.experiments.vectors import VECTORS
+from marketllm.experiments.verdict import VERDICT
 
 EXPERIMENTS = {
     experiment.name: experiment
@@ -32,6 +33,7 @@ EXPERIMENTS = {
         DISTANCE,
         TEXTS,
         CUSTOMERS,
+        VERDICT,
     )
 }
 
@@ -50,6 +52,7 @@ __all__ = [
     "PROMPTING",
     "TEXTS",
     "VECTORS",
+    "VERDICT",
     "Experiment",
     "Run",
     "carry_out",

@@ -16,28 +16,16 @@ of all rows, each from the fold that had not seen it: training part, then test p
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from functools import cache, partial
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from marketllm.datasets import (
-    Dataset,
-    SimulationConfig,
-    buys_again,
-    fingerprint,
-    group_folds,
-    load_caravan,
-    load_cdnow,
-    load_churn,
-    row_groups,
-    simulate_customers,
-)
+from marketllm.datasets import fingerprint, group_folds
 from marketllm.experiments.contestants import Customers, Settings
+from marketllm.experiments.four_sets import ATTRIBUTES, data, parts_of
 from marketllm.experiments.frozen import encoder, weights_digest
 from marketllm.experiments.readers import LEARNERS, cut, train_network
 from marketllm.experiments.review_task import brief
@@ -45,23 +33,7 @@ from marketllm.experiments.runs import Experiment, Run
 
 SEEDS = (0, 1, 2, 3, 4)
 N_FOLDS = 5
-CUTOFF = "1997-09-30"
 DAYS = 273  # from there to the end of the log
-SIMULATION = SimulationConfig(
-    n_train=6000,
-    n_events=24,
-    base_rate=0.4,
-    event_signal=5.0,
-    attribute_signal=0.8,
-    text_signal=0.8,
-    label_noise=0.02,
-)
-SMALL = replace(SIMULATION, n_train=1500, n_test=2000)
-N_SHUFFLED = (4000, 2000)  # customers of CDNOW
-ATTRIBUTES: dict[str, Callable[[], Dataset]] = {
-    "churn": load_churn,
-    "caravan": load_caravan,
-}
 PENALTIES = {"candidates": (0.003, 0.01, 0.03, 0.1, 1.0)}
 # Models that draw nothing at random are fitted once on a fixed split.
 CLASSICAL: dict[str, Settings] = {
@@ -101,66 +73,6 @@ SHARED: dict[str, Settings] = {
 RATES = {"cdnow": (1e-3, 3e-3), "simulated": (3e-3,)}
 MOST_EPOCHS = {"cdnow": 6, "simulated": 20}
 FOLD_RATES = {"rates": (3e-3,)}
-
-
-@cache
-def data(name: str) -> tuple[Customers, int]:
-    """Load customers, once a process.
-
-    Parameters
-    ----------
-    name : str
-        "cdnow", "churn", "caravan", "simulated", or "small": simulated, fewer.
-
-    Returns
-    -------
-    tuple
-        All customers, those of the training part first, and their number.
-    """
-    until, truth = None, None
-    if name == "cdnow":
-        found, until = buys_again(load_cdnow(), CUTOFF), CUTOFF
-    elif name in ATTRIBUTES:
-        found = ATTRIBUTES[name]()
-    else:
-        simulated = simulate_customers(SMALL if name == "small" else SIMULATION)
-        found = simulated.data
-        parts = ("train", "test")
-        known = {
-            "rule": np.hstack([simulated.rule(part) for part in parts]),
-            "chance": np.hstack([simulated.probabilities[part] for part in parts]),
-        }
-        truth = pd.DataFrame(known)
-    table = pd.concat([found.train, found.test], ignore_index=True)
-    groups = np.arange(len(table)).astype(str)
-    if name in ATTRIBUTES:
-        names = [column for column in table if column not in ("customer", "label")]
-        groups = np.array(row_groups(table[names]))
-    customers = Customers(table, groups, found.events, until, truth)
-    return customers, len(found.train)
-
-
-def parts_of(name: str, shuffled: bool = False) -> tuple[Customers, Customers]:
-    """Give the training part and the test part.
-
-    Parameters
-    ----------
-    name : str
-        As for `data`.
-    shuffled : bool
-        Whether labels are given to other customers at random; of CDNOW only some
-        customers are kept.
-
-    Returns
-    -------
-    tuple of Customers
-    """
-    customers, n_train = data(name)
-    first, second = np.arange(n_train), np.arange(n_train, len(customers))
-    if shuffled:
-        customers = customers.shuffled(0)
-        first, second = first[: N_SHUFFLED[0]], second[: N_SHUFFLED[1]]
-    return customers.take(first), customers.take(second)
 
 
 @threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
@@ -255,7 +167,7 @@ def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
                 if model == searched:
                     config = {"data": name, "part": "validation", "seed": 0} | tried
                     yield Run(title, config, partial(_try, name, tried))
-            best = max(tries, key=lambda rate, t=tries: finished[t[rate]]["auc"])
+            best = max((finished[title]["auc"], r) for r, title in tries.items())[1]
             n_epochs = finished[tries[best]]["best_epoch"]
             settings = settings | {"learning_rate": best, "n_epochs": n_epochs}
             chosen[name, model] = settings

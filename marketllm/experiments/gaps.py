@@ -190,7 +190,7 @@ def gaps(share: float, mechanism: str, seed: int) -> dict[str, float]:
     for way in WAYS:
         train, with_gaps = fill_gaps(way, holed.iloc[kept], holed.iloc[held_out])
         whole = fill_gaps(way, holed.iloc[kept], table.iloc[held_out])[1]
-        draw[f"rows/{way}"] = len(train)
+        draw[f"rows/{way}"] = float(len(train))
         for name, model in (
             ("logistic", table_logistic_regression()),
             ("lightgbm", table_lightgbm(seed)),

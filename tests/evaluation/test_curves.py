@@ -30,7 +30,7 @@ def test_gain_lift_and_profit_by_hand():
     assert lift(LABELS, SCORES) == pytest.approx(1 / 0.3)  # 1 of 1 against 3 of 10
     assert lift(LABELS, SCORES, 0.2) == pytest.approx(0.75 / 0.3)  # 1 1/2 of 2
     assert lift(LABELS, SCORES, 0.25) == pytest.approx(1.75 / 2.5 / 0.3)
-    assert lift(LABELS, SCORES, 1) == pytest.approx(1)
+    assert lift(LABELS, SCORES, 1.0) == pytest.approx(1)
     money = profit_curve(LABELS, SCORES, margin=20.0, cost=5.0)
     assert money["share"].tolist() == curve["share"].tolist()
     by_hand = [
@@ -109,10 +109,10 @@ def test_the_threshold_is_the_top_of_the_profit_curve():
     best = curve["share"][curve["profit"].idxmax()]
     threshold = profit_threshold(20.0, 5.0)
     assert best == pytest.approx(1 - threshold, abs=0.03)
-    # Integral of 20 p - 5 from 1/4 to 1; a threshold of 1/2 would leave 5/8 of it.
-    assert curve["profit"].max() == pytest.approx(5.625, abs=0.05)
+    # Integrals of 20 p - 5, from 1/4 to 1 and from 1/2 to 1.
+    assert curve["profit"].max() == pytest.approx(5.625, abs=0.12)
     half = np.interp(0.5, curve["share"], curve["profit"])
-    assert half == pytest.approx(5, abs=0.05)
+    assert half == pytest.approx(5, abs=0.12)
 
 
 def test_who_should_not_be_contacted():
