@@ -45,6 +45,15 @@ def table_logistic_regression(c: float = 1.0) -> Pipeline:
     -------
     sklearn.pipeline.Pipeline
         Not fitted.
+
+    Notes
+    -----
+    How C was chosen: by the mean AUC over five folds of the training parts, copies
+    of a row in one fold, two cuts for churn and Caravan. Churn: 0.8448 at C = 1 (and
+    at 10), 0.8442 at 0.1, 0.8419 at 0.01. CDNOW: 0.7713 at 1, 0.7714 at 0.01. Caravan
+    with its 85 columns wants a strong penalty: 0.7542 at 0.01, 0.7535 at 0.003,
+    0.7484 at 0.1, 0.7411 at 1 (standard error 0.005). Its codes as names
+    (``astype(str)``) gave 0.7541 at 0.01 and 0.7015 at 1: as good, and no better.
     """
     fill = SimpleImputer(strategy="median", add_indicator=True)
     prepare = ColumnTransformer(
@@ -102,6 +111,18 @@ def table_lightgbm(seed: int = 0) -> Pipeline:
     References
     ----------
     Ke et al. (2017), LightGBM.
+
+    Notes
+    -----
+    How the settings were chosen: on the training parts, as for
+    `table_logistic_regression`; one setting for all three. 200 trees of 4 leaves at
+    rate 0.03, each on 30% of the columns, gave 0.8475 on churn, 0.7690 on Caravan and
+    0.7724 on CDNOW (standard errors 0.004, 0.008, 0.005). With at least 40 rows in a
+    leaf, not 20: 0.8475, 0.7582, 0.7728; and from there with 8 leaves 0.8486, 0.7493,
+    0.7729; with 16 leaves 0.8472, 0.7375, 0.7717; with 100 trees 0.8436, 0.7624,
+    0.7724; with 400 trees 0.8485, 0.7506, 0.7714; on all columns 0.8469, 0.7599,
+    0.7729. LightGBM's own settings (100 trees of 31 leaves at rate 0.1 on all
+    columns) gave 0.8331, 0.7127 and 0.7645: far too large for such tables.
     """
     prepare = ColumnTransformer(
         [("numbers", "passthrough", _numbers), ("names", _one_column_each(), _names)],
@@ -114,7 +135,6 @@ def table_lightgbm(seed: int = 0) -> Pipeline:
             n_estimators=200,
             learning_rate=0.03,
             num_leaves=4,
-            min_child_samples=40,
             colsample_bytree=0.3,
         ),
     )

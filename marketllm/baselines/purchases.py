@@ -144,7 +144,7 @@ class BGNBD:
         return self
 
     def expected_purchases(
-        self, rfm: pd.DataFrame, days: float
+        self, rfm: pd.DataFrame, days: int | float
     ) -> Float[np.ndarray, " N"]:
         """Say on how many days each customer is expected to buy.
 
@@ -154,7 +154,7 @@ class BGNBD:
         ----------
         rfm : pandas.DataFrame
             What `rfm` gives.
-        days : float
+        days : int or float
             How far to look ahead, from ``until`` on.
 
         Returns

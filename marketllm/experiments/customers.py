@@ -57,7 +57,7 @@ NETWORKS: dict[str, Settings] = {
     "rnn": {"kind": "rnn"},
     "lstm": {"kind": "lstm"},
     "transformer": {"kind": "transformer"},
-    "pretrained": {"kind": "transformer", "n_pretraining": 5},
+    "pretrained": {"kind": "transformer", "n_pretraining": 3},
 }
 SHARED: dict[str, Settings] = {
     "cdnow": {"tokens": {"max_events": 16}, "d_model": 16, "batch_size": 128},

@@ -217,6 +217,8 @@ def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
             variants: Variants = {name: (name, {}) for name in NETWORKS}
             if gap == DEPTH_GAP:
                 variants |= DEEPER
+            else:  # without positions one distance is as good as another
+                del variants["transformer, none"]
             for name, (base, more) in variants.items():
                 settings = _settings(base, best[base], seed, more)
                 works[name] = (settings, partial(network, settings))

@@ -50,6 +50,7 @@ ELSEWHERE = {
     "minilm_frozen_and_tfidf": ("vectors", "both"),
 }
 N_RESAMPLES = 400
+N_LABELS = 4000
 
 
 def _results(name: str) -> dict[str, Any]:
@@ -97,10 +98,13 @@ def runs_of(name: str) -> dict[str, list[dict[str, Any]]]:
             found.setdefault(title.split("/")[1], []).append(result)
     if name == "fine_food":
         for model, (book, start) in ELSEWHERE.items():
-            others = _results(book).items()
-            found[model] = [
-                result for title, result in others if title.startswith(start)
-            ]
+            others = _results(book)
+            found[model] = [r for title, r in others.items() if title.startswith(start)]
+            if "reading" in others:  # the time that MiniLM reads is most of it
+                spent = others["reading"]["cpu_seconds_per_1000"]
+                times = {"cpu_seconds_to_train": spent * N_LABELS / 1000}
+                times["cpu_seconds_per_1000"] = spent
+                found[model] = [r | times for r in found[model]]
     return found
 
 
@@ -148,8 +152,7 @@ def _measure(name: str, model: str) -> dict[str, Any]:
     against = compare_runs(auc, labels, scores, nothing, N_RESAMPLES)
     found["auc interval"] = _ends(against, 0.5)
     for key in ("cpu_seconds_to_train", "cpu_seconds_per_1000"):
-        spent = [run[key] for run in runs if key in run]
-        found[key] = round(float(np.mean(spent)), 3) if spent else None
+        found[key] = round(float(np.mean([run[key] for run in runs])), 3)
     return found
 
 
@@ -177,7 +180,7 @@ def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
         for model in models:
             title, config = f"{name}/{model}", {"data": name, "model": model}
             yield Run(title, config, partial(_measure, name, model))
-        best = max(CLASSICAL[name], key=lambda m, n=name: finished[f"{n}/{m}"]["auc"])
+        best = max((finished[f"{name}/{m}"]["auc"], m) for m in CLASSICAL[name])[1]
         for model in models:
             if model == best or model in KNOWING:
                 continue

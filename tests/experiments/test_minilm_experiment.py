@@ -57,7 +57,7 @@ def test_metrics_are_those_of_the_scores(results):
         assert found["average_precision"][0] == pytest.approx(precision, abs=1e-4)
         assert found["auc"][1] < found["auc"][0] < found["auc"][2], name
         n_checked += 1
-    assert n_checked == 5 + 2 * 3
+    assert n_checked == len(module.SEEDS) + len(module.FEW) * len(module.FEW_SEEDS)
 
 
 def test_few_labels_are_the_rows_that_the_frozen_encoder_had(results):

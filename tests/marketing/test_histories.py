@@ -173,7 +173,7 @@ def test_the_newest_events_are_kept():
     assert found == ["a", "+1 week", "b", "+1 week", "c"]
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(seed=st.integers(0, 10**6), data=st.data())
 def test_a_customer_does_not_depend_on_the_others(seed, data):
     customers, events = random_customers(seed)
@@ -191,7 +191,7 @@ def test_a_customer_does_not_depend_on_the_others(seed, data):
     assert alone == [whole[rows[0]]]  # also where he has no event at all
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(seed=st.integers(0, 10**6))
 def test_the_order_of_rows_counts_only_at_equal_times(seed):
     customers, events = random_customers(seed)
@@ -213,7 +213,7 @@ def test_the_order_of_rows_counts_only_at_equal_times(seed):
     )
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=8)
 @given(seed=st.integers(0, 10**6))
 def test_only_training_rows_are_learned_from(seed):
     customers, events = random_customers(seed)
