@@ -229,7 +229,7 @@ def _table(build: Callable[[int], Any] | None = None) -> Learner:
     return learn
 
 
-def _log_odds(chances: Numbers) -> Numbers:
+def _log_odds(chances: Any) -> Numbers:
     bounded = np.clip(chances, 1e-12, 1 - 1e-12)
     return np.log(bounded / (1 - bounded))
 

@@ -5,11 +5,10 @@ telephone customers have attributes only and are judged by five-fold cross-valid
 repeated five times with other folds. Of the simulated customers everything is known:
 attributes, events, a message, and the chance of each label. So there is a ceiling.
 
-Nothing is chosen on rows that are scored. On CDNOW and on the simulated customers a
-fifth of the training part chooses the rate and the number of epochs; then five seeds
-learn from all of it. In cross-validation a fifth of the training rows of each fold
-chooses the epoch. Labels that were shuffled before anything is learned give each
-model a run that must end at chance.
+Nothing is chosen on rows that are scored. Each run of a network sets a fifth of its
+own training rows aside: they choose the rate, where there are two, and the epoch.
+Labels that were shuffled before anything is learned give each model a run that must
+end at chance.
 
 Scores are those of the test part, in its order. In cross-validation they are those
 of all rows, each from the fold that had not seen it: training part, then test part.
@@ -27,7 +26,7 @@ from marketllm.datasets import fingerprint, group_folds
 from marketllm.experiments.contestants import Customers, Settings
 from marketllm.experiments.four_sets import ATTRIBUTES, data, parts_of
 from marketllm.experiments.frozen import encoder, weights_digest
-from marketllm.experiments.readers import LEARNERS, cut, train_network
+from marketllm.experiments.readers import LEARNERS, Network
 from marketllm.experiments.review_task import brief
 from marketllm.experiments.runs import Experiment, Run
 
@@ -54,37 +53,59 @@ ONCE: dict[str, dict[str, Settings]] = {
 # Two thousand messages; the rate is one of those tried in the experiment `minilm`.
 TUNED: Settings = {"rate": 5e-5, "n_epochs": 2, "n_labels": 2000}
 NETWORKS: dict[str, Settings] = {
-    "rnn": {"kind": "rnn"},
-    "lstm": {"kind": "lstm"},
     "transformer": {"kind": "transformer"},
+    "lstm": {"kind": "lstm"},
+    "rnn": {"kind": "rnn"},
     "pretrained": {"kind": "transformer", "n_pretraining": 3},
 }
 SHARED: dict[str, Settings] = {
-    "cdnow": {"tokens": {"max_events": 16}, "d_model": 16, "batch_size": 128},
+    "cdnow": {
+        "tokens": {"max_events": 16},
+        "d_model": 16,
+        "batch_size": 128,
+        "n_epochs": 6,
+        "rates": (1e-3, 3e-3),
+    },
     "simulated": {
         "tokens": {"gaps": False},
         "d_model": 32,
         "n_heads": 2,
         "dropout": 0.0,
+        "n_epochs": 20,
+        "rates": (3e-3,),
     },
-    "churn": {"tokens": {}, "d_model": 16, "batch_size": 128, "n_epochs": 6},
-    "caravan": {"tokens": {}, "d_model": 16, "batch_size": 128, "n_epochs": 3},
+    "churn": {
+        "tokens": {},
+        "d_model": 16,
+        "batch_size": 128,
+        "n_epochs": 6,
+        "rates": (3e-3,),
+    },
+    "caravan": {
+        "tokens": {},
+        "d_model": 16,
+        "batch_size": 128,
+        "n_epochs": 3,
+        "rates": (3e-3,),
+    },
 }
-RATES = {"cdnow": (1e-3, 3e-3), "simulated": (3e-3,)}
-MOST_EPOCHS = {"cdnow": 6, "simulated": 20}
-FOLD_RATES = {"rates": (3e-3,)}
 
 
 @threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def _learn(
     model: str, settings: Settings, seed: int, train: Customers, scored: Customers
-) -> tuple[np.ndarray, float, float]:
-    """Give the scores, and the CPU seconds of learning and of scoring."""
+) -> tuple[np.ndarray, float, float, dict[str, Any]]:
+    """Give the scores, the CPU seconds of learning and of scoring, what was chosen."""
     started = time.process_time()
     score = LEARNERS[model](train, settings, seed)
     learned = time.process_time()
     scores = score(scored)
-    return scores, learned - started, time.process_time() - learned
+    spent = time.process_time() - learned
+    chosen: dict[str, Any] = {}
+    if isinstance(score, Network):
+        chosen["learning_rate"] = score.model.learning_rate
+        chosen["best_epoch"] = score.model.history_.best_epoch
+    return scores, learned - started, spent, chosen
 
 
 def _found(
@@ -105,7 +126,8 @@ def _once(
     name: str, model: str, settings: Settings, seed: int, shuffled: bool
 ) -> dict[str, Any]:
     train, test = parts_of(name, shuffled)
-    return _found(model, test.labels, *_learn(model, settings, seed, train, test))
+    scores, to_train, to_score, chosen = _learn(model, settings, seed, train, test)
+    return _found(model, test.labels, scores, to_train, to_score) | chosen
 
 
 def _folds(name: str, model: str, settings: Settings, repeat: int) -> dict[str, Any]:
@@ -117,24 +139,12 @@ def _folds(name: str, model: str, settings: Settings, repeat: int) -> dict[str, 
     for fold, (ours, theirs) in enumerate(folds):
         parts = customers.take(ours), customers.take(theirs)
         seed = N_FOLDS * repeat + fold
-        scores[theirs], *spent = _learn(model, settings, seed, *parts)
+        scores[theirs], *spent, _ = _learn(model, settings, seed, *parts)
         times.append(spent)
     to_train, to_score = np.array(times).T
     return _found(
         model, customers.labels, scores, float(to_train.mean()), float(to_score.sum())
     )
-
-
-@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
-def _try(name: str, settings: Settings) -> dict[str, Any]:
-    """Train on four fifths of the training part; the last fifth judges."""
-    train, _ = parts_of(name)
-    ours, theirs = map(train.take, cut(train))
-    found = train_network(ours, settings, 0, theirs)
-    history = found.model.history_
-    losses = history.to_frame()["validation_loss"].round(4).tolist()
-    judged = brief(theirs.labels, found(theirs))
-    return judged | {"best_epoch": history.best_epoch, "validation_loss": losses}
 
 
 def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
@@ -145,38 +155,19 @@ def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
         work = partial(_once, name, model, settings, seed, False)
         return Run(f"{name}/{model}/{seed}", config | settings, work)
 
-    chosen: dict[tuple[str, str], Settings] = {}
     for name, models in ONCE.items():
         for model, settings in models.items():
             yield run(name, model, settings, 0)
         for seed in SEEDS:
             yield run(name, "lightgbm", {}, seed)
     for name in ("simulated", "cdnow"):
-        for model in ("transformer", "lstm", "rnn", "pretrained"):
-            settings = SHARED[name] | NETWORKS[model]
-            # Pretraining is the only thing that differs from the Transformer.
-            searched = "transformer" if model == "pretrained" else model
-            tries = {
-                rate: f"search/{name}/{searched}, rate {rate}" for rate in RATES[name]
-            }
-            for rate, title in tries.items():
-                tried = settings | {
-                    "learning_rate": rate,
-                    "n_epochs": MOST_EPOCHS[name],
-                }
-                if model == searched:
-                    config = {"data": name, "part": "validation", "seed": 0} | tried
-                    yield Run(title, config, partial(_try, name, tried))
-            best = max((finished[title]["auc"], r) for r, title in tries.items())[1]
-            n_epochs = finished[tries[best]]["best_epoch"]
-            settings = settings | {"learning_rate": best, "n_epochs": n_epochs}
-            chosen[name, model] = settings
+        for model, network in NETWORKS.items():
             for seed in SEEDS:
-                yield run(name, model, settings, seed)
+                yield run(name, model, SHARED[name] | network, seed)
     for name in ATTRIBUTES:
         folded = CLASSICAL | {"lightgbm": {}}
         for model, network in NETWORKS.items():
-            folded = folded | {model: SHARED[name] | network | FOLD_RATES}
+            folded = folded | {model: SHARED[name] | network}
         for model, settings in folded.items():
             for repeat in SEEDS:
                 config = {"data": name, "model": model, "n_folds": N_FOLDS}
@@ -189,7 +180,8 @@ def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
         name = "cdnow" if model == "bgnbd" else "small"
         source = "cdnow" if model == "bgnbd" else "simulated"
         settings = (ONCE[source] | {"minilm_tuned": TUNED}).get(model, {})
-        settings = chosen.get((source, model), settings)
+        if model in NETWORKS:
+            settings = SHARED[source] | NETWORKS[model]
         config = {"data": name, "model": model, "labels": "shuffled", "seed": 0}
         work = partial(_once, name, model, settings, 0, True)
         yield Run(f"shuffled/{model}", config | settings, work)

@@ -6,10 +6,10 @@ every customer has as many offers and visits, so counts and places tell nothing.
 of the customers have the pair; the chance of label 1 is 0.9 with it and else 0.1.
 
 Each seed draws new customers, to train and to test, and new first weights: intervals
-over seeds cover both. All models of a seed see the same customers, and the luck of the labels is the same at each
-distance. 500 further ones
-choose the epoch of a network, the number of trees, and C. The learning rate of each
-network was chosen on a draw of its own, at one distance; the tries are in the file.
+over seeds cover both. All models of a seed see the same customers, and the luck of
+the labels is the same at each distance. 500 further customers choose the epoch of a
+network, the number of trees, and C. The learning rate of each network was chosen on a
+draw of its own, at one distance; the tries are in the file.
 """
 
 import time

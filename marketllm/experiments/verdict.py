@@ -45,7 +45,7 @@ KNOWING = ("rule", "logistic_regression_and_rule", "ceiling")
 NO_CHANCE = ("bgnbd",)  # expected purchases: no threshold, no Brier score
 # Runs of other experiments on the fine-food reviews.
 ELSEWHERE = {
-    "minilm_tuned": ("minilm", "4000 labels/"),
+    "minilm_tuned": ("minilm", "4000 labels"),
     "minilm_frozen": ("vectors", "best layer"),
     "minilm_frozen_and_tfidf": ("vectors", "both"),
 }
@@ -99,7 +99,8 @@ def runs_of(name: str) -> dict[str, list[dict[str, Any]]]:
     if name == "fine_food":
         for model, (book, start) in ELSEWHERE.items():
             others = _results(book)
-            found[model] = [r for title, r in others.items() if title.startswith(start)]
+            titles = [t for t in others if t == start or f"{start}/" in t]
+            found[model] = [others[title] for title in titles]
             if "reading" in others:  # the time that MiniLM reads is most of it
                 spent = others["reading"]["cpu_seconds_per_1000"]
                 times = {"cpu_seconds_to_train": spent * N_LABELS / 1000}
