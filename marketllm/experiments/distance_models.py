@@ -41,7 +41,7 @@ def draw(gap: int, seed: int) -> tuple[SimulatedCustomers, Numbers, Numbers]:
 
 
 def numbered(customers: SimulatedCustomers) -> Numbers:
-    """Number the kinds of events from 1, in the order of the alphabet.
+    """Give each kind of event a number from 1, in the order of the alphabet.
 
     Parameters
     ----------

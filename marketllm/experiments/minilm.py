@@ -34,7 +34,7 @@ RATE = 5e-5  # Devlin et al. (2019), appendix A.3
 N_EPOCHS = 2
 MAX_LEN = 128
 # Labels, and epochs: with fewer labels an epoch has fewer updates.
-FEW = {100: 5}
+FEW = {100: 8}
 FEW_SEEDS = (0, 1, 2)
 N_PROBE = 16
 
