@@ -71,8 +71,8 @@ SHARED: dict[str, Settings] = {
         "d_model": 32,
         "n_heads": 2,
         "dropout": 0.0,
-        "n_epochs": 20,
-        "rates": (3e-3,),
+        "n_epochs": 12,
+        "rates": (6e-3,),
     },
     "churn": {
         "tokens": {},

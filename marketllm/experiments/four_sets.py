@@ -21,8 +21,9 @@ from marketllm.experiments.contestants import Customers
 
 CUTOFF = "1997-09-30"
 SIMULATION = SimulationConfig(
-    n_train=6000,
-    n_events=24,
+    n_train=10_000,
+    n_events=16,
+    gap=4,
     base_rate=0.4,
     event_signal=5.0,
     attribute_signal=0.8,

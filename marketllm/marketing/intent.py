@@ -79,9 +79,9 @@ class PurchaseIntent(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         PurchaseIntent
             This estimator.
         """
-        own = {name.partition("__")[0]: name for name in params}
-        of_parts = [own[name] for name in ("kind", "tokenizer") if name in own]
-        super().set_params(**{name: params.pop(name) for name in of_parts})
+        parts = ("kind", "tokenizer")
+        own = [name for name in params if name.partition("__")[0] in parts]
+        super().set_params(**{name: params.pop(name) for name in own})
         self.settings = {**self.settings, **params}
         return self
 
