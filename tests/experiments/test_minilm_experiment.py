@@ -36,8 +36,8 @@ def test_the_file_was_made_with_these_data_and_weights(book):
 @pytest.mark.usefixtures("minilm")
 def test_a_small_tuning_repeats(results):
     again, kept = module._probe()["scores"], results["probe"]["scores"]
-    np.testing.assert_allclose(again, kept, atol=0.01)
-    assert np.ptp(kept) > 0.05  # far more than the tolerance
+    np.testing.assert_allclose(again, kept, atol=0.005)
+    assert np.ptp(kept) > 0.03  # far more than the tolerance
     other = module.tuned_minilm(["good tea", "stale tea"] * 8, [1, 0] * 8, 5e-5, 1, 1)
     texts = load_fine_food_reviews().test["text"][: module.N_PROBE]
     assert np.abs(module.tuned_scores(other, texts) - kept).max() > 0.02
