@@ -231,7 +231,7 @@ def _table(build: Callable[[int], Any] | None = None) -> Learner:
 
 def _log_odds(chances: Any) -> Numbers:
     bounded = np.clip(chances, 1e-12, 1 - 1e-12)
-    return np.log(bounded / (1 - bounded))
+    return np.asarray(np.log(bounded / (1 - bounded)))
 
 
 def _majority(train: Customers, settings: Settings, seed: int) -> Scorer:
