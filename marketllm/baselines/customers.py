@@ -52,8 +52,9 @@ def table_logistic_regression(c: float = 1.0) -> Pipeline:
     of a row in one fold, two cuts for churn and Caravan. Churn: 0.8448 at C = 1 (and
     at 10), 0.8442 at 0.1, 0.8419 at 0.01. CDNOW: 0.7713 at 1, 0.7714 at 0.01. Caravan
     with its 85 columns wants a strong penalty: 0.7542 at 0.01, 0.7535 at 0.003,
-    0.7484 at 0.1, 0.7411 at 1 (standard error 0.005). Its codes as names
-    (``astype(str)``) gave 0.7541 at 0.01 and 0.7015 at 1: as good, and no better.
+    0.7484 at 0.1, 0.7411 at 1 (standard error 0.005). Its codes as names, with
+    ``astype(str)``, gave 0.7541 at 0.01 and 0.7015 at 1 (0.009): the training folds
+    cannot tell which is better. A code has no mean, which speaks for names.
     """
     fill = SimpleImputer(strategy="median", add_indicator=True)
     prepare = ColumnTransformer(
@@ -146,7 +147,7 @@ def text_lightgbm(seed: int = 0) -> Pipeline:
     Parameters
     ----------
     seed : int
-        Fixes which words a tree may look at.
+        Of LightGBM; with these settings nothing is drawn.
 
     Returns
     -------
@@ -157,6 +158,16 @@ def text_lightgbm(seed: int = 0) -> Pipeline:
     ------
     ModuleNotFoundError
         If LightGBM is not installed.
+
+    Notes
+    -----
+    How the settings were chosen: on the training part of the fine-food reviews, by
+    the mean AUC over five folds that keep copies of a text together. 300 trees of 15
+    leaves at rate 0.05 on words of at least 5 reviews gave 0.8260, on words of at
+    least 2 0.8202. With 30% of the words for each tree: 400 such trees 0.8263; 200 at
+    rate 0.1 0.8250, of 7 leaves 0.8254, of 31 leaves 0.8202 (standard errors 0.005).
+    None comes near `tfidf_logistic_regression` with 0.8597: trees ask one word at a
+    time.
     """
     weigh = TfidfVectorizer(min_df=5, sublinear_tf=True)
     return _pipeline(

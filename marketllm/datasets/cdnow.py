@@ -31,8 +31,9 @@ _CARD = DataCard(
         "Nobody joins later, so purchases a month fall by themselves.",
         "255 rows repeat an earlier row in every column. They may be copies or "
         "orders of the same kind on the same day: the file does not say.",
-        "There is no time of day. On 1,774 days a customer has more than one row, "
-        "2,068 rows beyond the first; 67,591 pairs of customer and day remain.",
+        "There is no time of day. 1,774 times a customer has more than one row on one "
+        "and the same day, 2,068 rows beyond the first; 67,591 pairs of customer and "
+        "day remain.",
         "80 rows have the amount 0. Each is one CD; 68 customers have never paid "
         "anything. Why is not told.",
         "11,908 customers have one row only.",

@@ -52,9 +52,9 @@ _CARD = DataCard(
         "the customers that have it.",
         "No internet service is said 7 times in the same 1,526 rows, and no telephone "
         "twice in the same 682: these columns repeat each other.",
-        "40 rows repeat all 19 attributes of an earlier row. Of the 33 rows that "
-        "stand there more than once 18 have both labels. Equal rows are on one side "
-        "of our split.",
+        "40 rows repeat all 19 attributes of an earlier row. 33 different rows stand "
+        "there more than once, and 18 of them have both labels. Equal rows are on one "
+        "side of our split.",
         "26.5% of the customers have left.",
     ),
 )
