@@ -44,7 +44,7 @@ NETWORKS = ("scratch", "pretrained")
 MORE = 200  # labels beside the few
 TRIALS = {MANY: 16, FEW: 10}
 FEW_SEEDS = (0, 1, 2)
-HEADS = {"reviews": (1, 4, 16), "customers": (1, 2, 8)}
+HEADS = {"reviews": (1, 4, 16), "customers": (1, 8)}
 MIXTURES = (0, 1, 2)
 
 
@@ -193,7 +193,7 @@ def _heads(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
 
 def _mixing(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
     """Give text, attributes and events: apart, mixed, and in one model."""
-    config = mixtures.NETWORK | mixtures.SIZES | {"gap": mixtures.GAP}
+    config = mixtures.NETWORK | mixtures.SIZES | mixtures.SHORT | {"gap": mixtures.GAP}
     for seed in MIXTURES:
         settings = config | {"part": "test", "seed": seed, "n_folds": mixtures.N_FOLDS}
         yield Run(f"mixture/{seed}", settings, partial(mixtures.mix, seed))

@@ -31,17 +31,18 @@ from marketllm.marketing import HistoryTokenizer, PurchaseIntent, SequenceClassi
 
 NETWORK: Settings = {
     "d_model": 32,
-    "n_heads": 4,
+    "n_heads": 2,
     "n_layers": 1,
     "dropout": 0.0,
     "positions": "rotary",
     "embedding_std": 0.3,
-    "learning_rate": 3e-3,
+    "learning_rate": 6e-3,
     "batch_size": 64,
-    "n_epochs": 15,
+    "n_epochs": 12,
 }
-SIZES: Settings = {"n_train": 4000, "n_test": 2000}
-GAP = 8
+SIZES: Settings = {"n_train": 5000, "n_test": 2000}
+SHORT: Settings = {"n_events": 16, "event_signal": 5.0}  # fewer events, clearer
+GAP = 4
 N_FOLDS = 3
 ATTRIBUTES = {"logistic": table_logistic_regression, "trees": table_lightgbm}
 WAYS = ("text", "attributes", "events", "mean", "sum", "stack", "one model", "ceiling")
@@ -61,7 +62,7 @@ def customers(seed: int) -> SimulatedCustomers:
     -------
     SimulatedCustomers
     """
-    return simulate_customers(SimulationConfig(gap=GAP, **SIZES), seed)
+    return simulate_customers(SimulationConfig(gap=GAP, **SIZES, **SHORT), seed)
 
 
 @cache
