@@ -58,6 +58,8 @@ NETWORKS: dict[str, Settings] = {
     "rnn": {"kind": "rnn"},
     "pretrained": {"kind": "transformer", "n_pretraining": 3},
 }
+# Left out: it doubles the price of the dearest cell, and on churn it changed nothing.
+TOO_LONG = ("caravan", "pretrained")
 SHARED: dict[str, Settings] = {
     "cdnow": {
         "tokens": {"max_events": 16},
@@ -84,8 +86,8 @@ SHARED: dict[str, Settings] = {
     "caravan": {
         "tokens": {},
         "d_model": 16,
-        "batch_size": 128,
-        "n_epochs": 3,
+        "batch_size": 32,
+        "n_epochs": 4,
         "rates": (3e-3,),
     },
 }
@@ -167,7 +169,8 @@ def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
     for name in ATTRIBUTES:
         folded = CLASSICAL | {"lightgbm": {}}
         for model, network in NETWORKS.items():
-            folded = folded | {model: SHARED[name] | network}
+            if (name, model) != TOO_LONG:
+                folded = folded | {model: SHARED[name] | network}
         for model, settings in folded.items():
             for repeat in SEEDS:
                 config = {"data": name, "model": model, "n_folds": N_FOLDS}
