@@ -53,6 +53,7 @@ notebooks: $(VENV)/test.done ## Run every chapter again and save its outputs in 
 experiments: $(VENV)/test.done ## Run or resume the long experiments behind results/
 	printf '%s\n' $(EXPERIMENTS) \
 		| xargs -n 1 -P $(JOBS) $(BIN)/python -m marketllm.experiments
+	$(BIN)/python -m marketllm.experiments verdict
 
 benchmarks: $(VENV)/test.done ## Time our code against its peers, as ratios
 	$(BIN)/python -m pytest benchmarks -s
