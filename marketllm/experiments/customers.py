@@ -177,8 +177,8 @@ def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
                 config |= {"repeat": repeat} | settings
                 work = partial(_folds, name, model, settings, repeat)
                 yield Run(f"{name}/{model}/{repeat}", config, work)
-    for seed in SEEDS:
-        yield run("simulated", "minilm_tuned", TUNED, seed)
+    # One seed: it reads the messages alone, which can tell little of the label.
+    yield run("simulated", "minilm_tuned", TUNED, 0)
     for model in LEARNERS:
         name = "cdnow" if model == "bgnbd" else "small"
         source = "cdnow" if model == "bgnbd" else "simulated"

@@ -217,9 +217,10 @@ def test_the_order_of_rows_counts_only_at_equal_times(seed):
 @given(seed=st.integers(0, 10**6))
 def test_only_training_rows_are_learned_from(seed):
     customers, events = random_customers(seed)
-    train = customers[:25]
+    train = customers[:12]
     known = HistoryTokenizer().fit(train, events)
-    others = events["customer"].isin(customers["customer"][25:])
+    others = events["customer"].isin(customers["customer"][12:])
+    assert others.sum() > 10
     changed = events.copy()
     changed.loc[others, "amount"] *= 1000
     changed.loc[others, "kind"] = "new"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,7 @@ class SimulatedCustomers:
     config: SimulationConfig
     probabilities: Mapping[str, Numbers]
     effects: Mapping[str, Numbers]
-    originals: Mapping[str, NDArray[np.str_]]
+    originals: Mapping[str, NDArray[Any]]
 
     def ceiling(self, part: str = "test") -> Ceiling:
         """Give the best possible scores on one part.

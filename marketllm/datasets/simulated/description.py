@@ -1,5 +1,7 @@
 """The card of simulated customers: what the dials put into the data."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ from marketllm.datasets.simulated.events import _KINDS
 
 
 def _card(
-    config: SimulationConfig, table: pd.DataFrame, originals: NDArray[np.str_]
+    config: SimulationConfig, table: pd.DataFrame, originals: NDArray[Any]
 ) -> DataCard:
     """Describe the data, with all faults that the dials put into them."""
     own = table["customer"].to_numpy() == originals

@@ -1,6 +1,7 @@
 """Histories of events in which the distance between two of them tells the label."""
 
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,7 +95,7 @@ def _is_faulty(
 
 def _draw_events(
     counts: NDArray[np.bool_], config: SimulationConfig, rng: np.random.Generator
-) -> NDArray[np.str_]:
+) -> NDArray[Any]:
     """Draw the kind of each event, shape (N, T)."""
     offers, visits = _draw_pairs(counts, config, rng)
     shape = (len(counts), config.n_events)
@@ -105,13 +106,13 @@ def _draw_events(
     return np.array(_KINDS)[kinds]
 
 
-def _has_pair(kinds: NDArray[np.str_], gap: int) -> NDArray[np.bool_]:
+def _has_pair(kinds: NDArray[Any], gap: int) -> NDArray[np.bool_]:
     """Say for each customer whether a visit stands ``gap`` events after an offer."""
     offers, visits = (kinds == kind for kind in _KINDS[:2])
     return np.asarray((offers[:, :-gap] & visits[:, gap:]).any(axis=1))
 
 
-def _event_frame(names: NDArray[np.str_], kinds: NDArray[np.str_]) -> pd.DataFrame:
+def _event_frame(names: NDArray[Any], kinds: NDArray[Any]) -> pd.DataFrame:
     """Put the histories into a frame with one row an event."""
     n, n_events = kinds.shape
     days = pd.date_range(_FIRST_DAY, periods=n_events, freq="D", unit="s")
