@@ -14,7 +14,8 @@ from torch import Tensor
 from marketllm.explain import attention_maps
 from marketllm.marketing.dates import Until
 from marketllm.marketing.histories import HistoryTokenizer
-from marketllm.marketing.sequences import Kind, SequenceClassifier
+from marketllm.marketing.networks import Kind
+from marketllm.marketing.sequences import SequenceClassifier
 
 
 class PurchaseIntent(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

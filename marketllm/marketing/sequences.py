@@ -1,24 +1,26 @@
 """A network over token ids, with scikit-learn's conventions."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Collection
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
 
-from marketllm.batches import LabelledBatches, MaskedBatches
-from marketllm.config import ModelConfig, TrainingConfig
-from marketllm.losses import _hidden_token_loss, classification_loss
-from marketllm.models import Classifier, MaskedLanguageModel, RecurrentClassifier
-from marketllm.training import History, fit, predict_probabilities
-
-Sequences = Sequence[Sequence[int]]
-Kind = Literal["transformer", "rnn", "lstm"]
+from marketllm.batches import LabelledBatches
+from marketllm.losses import classification_loss
+from marketllm.marketing.networks import (
+    Kind,
+    Sequences,
+    _check_settings,
+    _network,
+    _pretrain,
+    _schedule,
+)
+from marketllm.training import fit, predict_probabilities
 
 
 class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -148,7 +150,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If there are not two classes, sequences and labels differ in number, an
             id is outside the vocabulary, or a setting is impossible.
         """
-        self._check_settings()
+        _check_settings(self)
         self.classes_ = np.unique(np.asarray(labels))
         if len(self.classes_) != 2:
             raise ValueError(
@@ -159,14 +161,14 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         others = None
         if validation is not None:
             others = self._batches(validation[0], self._places(validation[1]), None)
-        training = self._schedule(self.n_epochs, self.learning_rate)
+        training = _schedule(self, self.n_epochs, self.learning_rate)
         started = time.process_time()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.model_ = self._network()
+            self.model_ = _network(self)
             self.pretraining_ = None
             if self.n_pretraining:
-                self.pretraining_ = self._pretrain(self.model_, batches.sequences)
+                self.pretraining_ = _pretrain(self, self.model_, batches.sequences)
             self.history_ = fit(
                 self.model_, batches, classification_loss, training, others
             )
@@ -216,26 +218,6 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         return self.classes_[self.predict_proba(sequences).argmax(axis=1)]
 
-    def _check_settings(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise ValueError(
-                f"kind is {self.kind!r}; choose 'transformer', 'rnn' or 'lstm'."
-            )
-        if not self.embedding_std > 0:
-            raise ValueError(
-                f"embedding_std is {self.embedding_std}: give a number above 0."
-            )
-        if self.n_pretraining < 0:
-            raise ValueError(
-                f"n_pretraining is {self.n_pretraining}: give 0 or a number above it."
-            )
-        if self.n_pretraining and self.kind != "transformer":
-            raise ValueError(
-                f"n_pretraining is {self.n_pretraining} with the kind {self.kind!r}: "
-                "hidden tokens are guessed from both sides, which only the "
-                "transformer sees; set it to 0."
-            )
-
     def _places(self, labels: Collection[Any]) -> np.ndarray:
         """Turn classes into 0 and 1."""
         values = np.asarray(labels)
@@ -254,47 +236,3 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return LabelledBatches(
             sequences, labels.tolist(), size, max_len=self.max_len, seed=seed
         )
-
-    def _schedule(self, n_epochs: int, rate: float) -> TrainingConfig:
-        return TrainingConfig(
-            n_epochs, rate, self.weight_decay, schedule="cosine", warmup_share=0.05
-        )
-
-    def _config(self) -> ModelConfig:
-        return ModelConfig(
-            self.vocab_size + 1,  # the last id hides tokens in pretraining
-            self.max_len,
-            d_model=self.d_model,
-            n_heads=self.n_heads if self.kind == "transformer" else 1,
-            n_layers=self.n_layers,
-            d_ff=2 * self.d_model,
-            dropout=self.dropout,
-            norm_first=True,
-            positions=self.positions if self.kind == "transformer" else "none",
-        )
-
-    def _network(self) -> nn.Module:
-        config = self._config()
-        model: nn.Module
-        if self.kind == "transformer":
-            model = Classifier(config, n_classes=2)
-            embedding = model.encoder.embedding
-        else:
-            model = RecurrentClassifier(config, n_classes=2, cell=self.kind)
-            embedding = model.embedding
-        nn.init.normal_(embedding.tokens.weight, std=self.embedding_std)
-        return model
-
-    def _pretrain(self, reader: Any, sequences: Sequences) -> History:
-        """Let the body guess hidden tokens of the training sequences."""
-        model = MaskedLanguageModel(self._config())
-        model.body.load_state_dict(reader.encoder.state_dict())
-        mask, n_ids = self.vocab_size, self.vocab_size + 1
-        batches = MaskedBatches(
-            sequences, self.batch_size, mask, n_ids, self.seed, special_ids=(0, mask)
-        )
-        training = self._schedule(self.n_pretraining, self.pretraining_rate)
-        loss: Callable[..., Tensor] = _hidden_token_loss
-        history = fit(model, batches, loss, training)
-        reader.encoder.load_state_dict(model.body.state_dict())
-        return history
