@@ -101,10 +101,12 @@ def test_no_cell_is_empty_without_a_reason(results):
     more["simulated"].add("minilm_tuned")
     for name in ("cdnow", "churn", "caravan", "simulated"):
         models = by_model(results, name)
-        assert set(models) == everywhere | more.get(name, set())
+        left_out = {model for where, model in [customers.TOO_LONG] if where == name}
+        assert set(models) == (everywhere | more.get(name, set())) - left_out
         for model, runs in models.items():
             labels = labels_of(name)
             once = name in ("cdnow", "simulated") and model in customers.ONCE[name]
+            once = once or model == "minilm_tuned"
             assert len(runs) == (1 if once else N_SEEDS)
             for run in runs:
                 assert len(run["scores"]) == len(labels)
@@ -218,7 +220,7 @@ def test_the_file_tells_no_folder():
     if path is None:
         pytest.skip("there is no file yet")
     text = path.read_text(encoding="utf-8")
-    assert len(text) < 8_000_000
+    assert len(text) < 10_000_000
     assert not re.search(r"/(root|home|tmp|work|Users)\b|site-packages", text)
 
 
