@@ -20,6 +20,7 @@ from marketllm.datasets import (
     distance_dial,
     simulate_customers,
 )
+from marketllm.datasets.simulated import events
 from marketllm.datasets.simulated.ceiling import _ceiling
 from marketllm.datasets.simulated.events import _draw_pairs, _pair_table
 
@@ -353,8 +354,8 @@ def test_who_knows_some_labels_is_seen():
     found = simulate_customers(small(), seed=12)
     labels, p = found.data.test["label"].to_numpy(), found.probabilities["test"]
     leaked = (p >= 0.5).astype(int)
-    leaked[::20] = labels[::20]  # below: worse than the ceiling, and yet it leaks
-    leaked[1::5] = 1 - leaked[1::5]
+    leaked[1::4] = 1 - leaked[1::4]  # worse than the ceiling, and yet it leaks
+    leaked[::4] = labels[::4]
     assert (leaked == labels).mean() < found.ceiling().realised_accuracy
     assert above(labels, p, leaked) > 3
 
@@ -587,11 +588,20 @@ def test_impossible_dials_are_refused(dials, message):
 
 def test_the_tightest_room_that_is_allowed_is_enough():
     for gap, m in itertools.product((1, 2, 7, 30), (0, 1, 4, 7)):
-        config = small(
-            n_train=200, n_test=2, n_events=gap + 4 * (1 + m), gap=gap, n_distractors=m
-        )
-        found = simulate_customers(config)
+        n_starts = {0: 4, 1: 8, 4: 25, 7: 64}[m]
+        sizes = {"n_train": 200, "n_test": 2, "gap": gap, "n_distractors": m}
+        found = simulate_customers(small(n_events=gap + n_starts, **sizes))
         assert found.rule("train").sum() == 100
+        with pytest.raises(ValueError, match=f"leave {n_starts - 1} starting places"):
+            small(n_events=gap + n_starts - 1, **sizes)
+
+
+def test_who_finds_no_room_says_so(monkeypatch):
+    monkeypatch.setattr(events, "_ROUNDS", 1)
+    with pytest.raises(
+        ValueError, match=r"no room .* for 4 pairs in 48 events for \d+ of"
+    ):
+        simulate_customers(small(n_distractors=3))
 
 
 def test_other_parts_are_refused(everything):

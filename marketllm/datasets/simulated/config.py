@@ -6,7 +6,7 @@ from dataclasses import dataclass
 _COUNTS = {"n_train": 2, "n_test": 2, "n_events": 1, "gap": 1, "n_distractors": 0}
 _STRENGTHS = ("attribute_signal", "event_signal", "text_signal", "treatment_effect")
 _SHARES = ("missing", "duplicates")
-_PLACES = 4  # starting places that each pair needs
+_PLACES = 4  # starting places that each pair needs, where pairs are few
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,14 @@ class SimulationConfig:
                     f"{name} is {getattr(self, name)}: give at least {least}."
                 )
         n_starts, n_pairs = self.n_events - self.gap, 1 + self.n_distractors
-        if n_starts < _PLACES * n_pairs:
+        # Each offer may clash with each visit: the room needed grows as the square.
+        n_needed = n_pairs * max(_PLACES, n_pairs)
+        if n_starts < n_needed:
             raise ValueError(
                 f"{self.n_events} events with a gap of {self.gap} leave "
                 f"{max(n_starts, 0)} starting places for {n_pairs} pairs, but "
-                f"{_PLACES * n_pairs} are needed: take n_events="
-                f"{self.gap + _PLACES * n_pairs}, a shorter gap or fewer distractors."
+                f"{n_needed} are needed: take n_events={self.gap + n_needed}, a "
+                "shorter gap or fewer distractors."
             )
         if not 0 < self.base_rate < 1:
             raise ValueError(
