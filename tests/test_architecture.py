@@ -149,6 +149,9 @@ def with_results(used):
                 notes = [
                     p.annotation for p in node.body if isinstance(p, ast.AnnAssign)
                 ]
+                notes += [
+                    p.returns for p in node.body if isinstance(p, ast.FunctionDef)
+                ]
             parts = [part for note in notes if note for part in ast.walk(note)]
             if notes:
                 mentions[node.name] = {p.id for p in parts if isinstance(p, ast.Name)}

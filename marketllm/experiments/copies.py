@@ -37,10 +37,10 @@ def raw_reviews() -> tuple[Numbers, Numbers, Numbers]:
     return texts, np.unique(keys, return_inverse=True)[1], np.array(rows)[:, 1] == "1"
 
 
-class LookupTable:
+class _LookupTable:
     """Learns nothing: gives a copy the label it had, and all others the majority."""
 
-    def fit(self, keys: Numbers, labels: Numbers) -> "LookupTable":
+    def fit(self, keys: Numbers, labels: Numbers) -> "_LookupTable":
         """Note how often each text was praise."""
         self.shares = pd.Series(labels).groupby(keys).mean()
         self.majority = float(np.mean(labels) > 0.5)
@@ -69,7 +69,7 @@ def random_rows(seed: int) -> Draw:
     seen = np.isin(keys[test], keys[train])
     found: Draw = {"share seen": float(seen.mean())}
     chosen = {
-        "lookup": LookupTable().fit(keys[train], labels[train]).predict(keys[test]),
+        "lookup": _LookupTable().fit(keys[train], labels[train]).predict(keys[test]),
         "tfidf": _classify(texts[train], labels[train], texts[test]) >= 0.5,
     }
     for name, predicted in chosen.items():
@@ -101,7 +101,7 @@ def distinct(seed: int) -> Draw:
         scores = _classify(texts[rows], labels[rows], texts[test])
         found[f"{name}/accuracy"] = accuracy(labels[test], scores >= 0.5)
         found[f"{name}/auc"] = auc(labels[test], scores)
-    table_of_texts = LookupTable().fit(keys[outside], labels[outside])
+    table_of_texts = _LookupTable().fit(keys[outside], labels[outside])
     guessed = table_of_texts.predict(keys[test])
     return found | {"lookup/accuracy": accuracy(labels[test], guessed)}
 

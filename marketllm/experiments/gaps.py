@@ -31,7 +31,7 @@ WAYS = (
 LIKELY = 1.8  # times the share: gaps in the upper half of a column, "by value"
 
 
-def is_number(column: pd.Series) -> bool:
+def _is_number(column: pd.Series) -> bool:
     """Tell numbers from categories."""
     return bool(pd.api.types.is_numeric_dtype(column))
 
@@ -75,7 +75,7 @@ def make_gaps(
     limit = np.full(table.shape, share)
     if mechanism == "by value":
         for place, name in enumerate(table):
-            if is_number(table[name]):
+            if _is_number(table[name]):
                 ranks = table[name].rank(method="first", pct=True).to_numpy()
                 likely = np.where(ranks > 0.5, LIKELY, 2 - LIKELY)
                 limit[:, place] = share * likely
@@ -99,14 +99,14 @@ def filler(known: pd.DataFrame) -> Fill:
         Fills a table with the same columns.
     """
     values = {
-        name: column.median() if is_number(column) else column.mode().iloc[0]
+        name: column.median() if _is_number(column) else column.mode().iloc[0]
         for name, column in known.items()
     }
     return lambda table: table.fillna(values)
 
 
 def _with_zeros(table: pd.DataFrame) -> pd.DataFrame:
-    zeros = {name: 0 if is_number(table[name]) else "0" for name in table}
+    zeros = {name: 0 if _is_number(table[name]) else "0" for name in table}
     return table.fillna(zeros)
 
 

@@ -1,4 +1,4 @@
-"""Proofs of the errata about the case study: copies, random splits, code shown twice."""
+"""Proofs of the errata about the case study: copies, random splits, code twice."""
 
 from functools import cache
 
@@ -143,13 +143,13 @@ def test_c22_customers_stand_on_both_sides():
     rows = load_cdnow().events
     train, test = train_test_split(rows, test_size=0.2, random_state=42)
     both = set(train["customer"]) & set(test["customer"])
-    assert len(both) / test["customer"].nunique() == pytest.approx(0.72, abs=0.02)
+    assert len(both) / test["customer"].nunique() == pytest.approx(0.71, abs=0.01)
     known = test["customer"].isin(both)
-    assert known.mean() == pytest.approx(0.79, abs=0.02)
+    assert known.mean() == pytest.approx(0.80, abs=0.01)
     latest = train.groupby("customer")["date"].max()
     later = latest.reindex(test.loc[known, "customer"]).to_numpy()
     from_behind = (later > test.loc[known, "date"].to_numpy()).mean()
-    assert from_behind == pytest.approx(0.63, abs=0.03)  # the future is for training
+    assert from_behind == pytest.approx(0.77, abs=0.01)  # the future is for training
     for train_rows, test_rows in group_folds(
         np.zeros(len(rows), dtype=int), rows["customer"], 5, seed=0
     ):
@@ -168,12 +168,12 @@ def test_c22_the_future_predicts_the_past():
         for name, table in (("file", rows), ("past", past))
     }
     assert buys.mean() == pytest.approx(0.299, abs=0.001)
-    assert auc(buys, scores["file"]) == pytest.approx(0.94, abs=0.02)
-    assert auc(buys, scores["past"]) == pytest.approx(0.73, abs=0.02)
+    assert auc(buys, scores["file"]) == pytest.approx(0.943, abs=0.002)
+    assert auc(buys, scores["past"]) == pytest.approx(0.751, abs=0.002)
 
 
 def test_c22_a_small_class_is_spread_by_luck():
-    """Of 348 buyers among 5,822, a random fifth holds 51 to 88; stratified 69 or 70."""
+    """Of 348 buyers among 5,822, a random fifth holds 51 to 89; stratified 69 or 70."""
     labels = np.repeat([1, 0], [348, 5822 - 348])  # as many as in the insurance data
     counts = {
         name: [

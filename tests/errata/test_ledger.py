@@ -26,6 +26,7 @@ SHOWN = {
     "ch-fine-tuning": "M23 C9 C10 C21",
     "ch-vectors": "M5",
     "ch-customer-data": "C9 C11 C22",
+    "ch-intent": "C12",
     "ch-verdict": "C23",
     "page-howto": "C13 C17",
 }
@@ -42,6 +43,7 @@ FILES = {
     "ch-fine-tuning": "notebooks/11_fine_tuning.ipynb",
     "ch-vectors": "notebooks/16_vectors.ipynb",
     "ch-customer-data": "notebooks/17_customer_data.ipynb",
+    "ch-intent": "notebooks/18_purchase_intent.ipynb",
     "ch-verdict": "notebooks/19_does_the_llm_win.ipynb",
     "page-howto": "book/howto.md",
 }

@@ -87,7 +87,7 @@ def test_each_treatment_is_paired_with_the_clean_one():
 
 def test_the_lookup_table_learns_nothing():
     keys, labels = np.array([1, 1, 2, 3, 3, 3]), np.array([1, 1, 0, 1, 0, 1])
-    table = copies.LookupTable().fit(keys, labels)
+    table = copies._LookupTable().fit(keys, labels)
     assert table.predict(np.array([1, 2, 3, 9])).tolist() == [1, 0, 1, 1]
     table.fit(np.array([1, 1, 2]), np.array([1, 0, 0]))  # text 1 is undecided
     assert table.predict(np.array([1, 2, 9])).tolist() == [0, 0, 0]
@@ -252,8 +252,10 @@ def test_rows_and_labels_stay_together(monkeypatch):
     assert holed["rows/zero"] == 400
     for model in ("logistic", "lightgbm"):
         assert holed[f"{model}/median of train/whole"] > 0.95
-        assert 0.6 < holed[f"{model}/median of train/gaps"] < 0.9
-        assert holed[f"{model}/row above/gaps"] < 0.9
+        # Two unknown ages are a coin, an unknown and a known one are not.
+        assert 0.8 < holed[f"{model}/median of train/gaps"] < 0.95
+        # A stranger's age is no better than none: 0.25 + 0.5 * 0.75 + 0.25 * 0.5.
+        assert 0.6 < holed[f"{model}/row above/gaps"] < 0.83
 
 
 # Faults of simulated customers ------------------------------------------------
