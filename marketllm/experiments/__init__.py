@@ -5,6 +5,7 @@ from marketllm.experiments.data_quality import DATA_QUALITY
 from marketllm.experiments.distance import DISTANCE
 from marketllm.experiments.finetuning import FINETUNING
 from marketllm.experiments.first_result import FIRST_RESULT
+from marketllm.experiments.improving import IMPROVING
 from marketllm.experiments.ladder import LADDER
 from marketllm.experiments.llama import LLAMA
 from marketllm.experiments.minilm import MINILM
@@ -28,6 +29,7 @@ EXPERIMENTS = {
         VECTORS,
         MINILM,
         DATA_QUALITY,
+        IMPROVING,
         DISTANCE,
         TEXTS,
         CUSTOMERS,
@@ -42,6 +44,7 @@ __all__ = [
     "EXPERIMENTS",
     "FINETUNING",
     "FIRST_RESULT",
+    "IMPROVING",
     "LADDER",
     "LLAMA",
     "MINILM",

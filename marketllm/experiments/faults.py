@@ -112,7 +112,7 @@ def copies(seed: int) -> Draw:
     draw = {"ceiling/auc": best}
     for fault in COPIES:
         rows, given = _with_copies(fault, labels, seed)
-        found = _scores(train.iloc[rows], given, test, seed)
+        found = _scores(train.take(rows), given, test, seed)
         draw |= _judge_all(found, fault, true)
     return draw
 

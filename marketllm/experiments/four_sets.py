@@ -45,7 +45,8 @@ def data(name: str) -> tuple[Customers, int]:
     Parameters
     ----------
     name : str
-        "cdnow", "churn", "caravan", "simulated", or "small": simulated, fewer.
+        "cdnow", "churn", "caravan", "simulated", "fresh": simulated again with
+        another seed, or "small": simulated, fewer.
 
     Returns
     -------
@@ -58,7 +59,8 @@ def data(name: str) -> tuple[Customers, int]:
     elif name in ATTRIBUTES:
         found = ATTRIBUTES[name]()
     else:
-        simulated = simulate_customers(SMALL if name == "small" else SIMULATION)
+        config = SMALL if name == "small" else SIMULATION
+        simulated = simulate_customers(config, seed=int(name == "fresh"))
         found = simulated.data
         parts = ("train", "test")
         known = {

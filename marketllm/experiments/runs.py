@@ -2,6 +2,9 @@
 
 The file is written anew after every run, in one step. So an experiment that was
 stopped goes on where it was: finished runs are read back, not repeated.
+
+Lists of more than a thousand scores stand in a compressed file of the same name
+beside it (`long_lists`); who reads the results does not notice.
 """
 
 import json
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from marketllm.experiments.long_lists import put_back, take_out
 from marketllm.experiments.origin import provenance
 
 # The repository's folder, or the copy that is installed with the package.
@@ -159,15 +163,18 @@ def _read(path: Path, name: str) -> dict[str, Any]:
             f"{path} does not hold results of {name!r} (found: {found}): it is torn or "
             "foreign. Move it away, or fetch it again from the repository."
         )
-    return dict(book)
+    return dict(book) | {"runs": put_back(path, book["runs"])}
 
 
 def _write(path: Path, book: dict[str, Any]) -> None:
-    """Replace the file in one step: a reader sees the old one or the new one."""
-    text = json.dumps(book, indent=1)
+    """Replace the file in one step: a reader sees the old one or the new one.
+
+    The long lists are written before: until then nothing refers to the new ones.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(book | {"runs": take_out(path, book["runs"])}, indent=1)
     # Rows of numbers on one line each.
     text = re.sub(r"\[[^\[\]{}\"]*\]", lambda row: " ".join(row[0].split()), text)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(text + "\n", encoding="utf-8")
     os.replace(part, path)
