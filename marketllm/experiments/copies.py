@@ -72,7 +72,8 @@ def random_rows(seed: int) -> Draw:
     Returns
     -------
     dict
-        ``share seen``, and the share right of each model among all, seen and unseen lines.
+        ``share seen``, and the share right of each model among all, seen and unseen
+        lines.
     """
     texts, keys, labels = raw_reviews()
     order = np.random.default_rng(seed).permutation(len(keys))
