@@ -1,21 +1,21 @@
 """The long runs behind the book's claims: ``python -m marketllm.experiments``."""
 
-from marketllm.experiments.customers import CUSTOMERS
-from marketllm.experiments.data_quality import DATA_QUALITY
-from marketllm.experiments.distance import DISTANCE
+from marketllm.experiments.case_study.customers import CUSTOMERS
+from marketllm.experiments.case_study.data_quality import DATA_QUALITY
+from marketllm.experiments.case_study.distance import DISTANCE
+from marketllm.experiments.case_study.improving import IMPROVING
+from marketllm.experiments.case_study.minilm import MINILM
+from marketllm.experiments.case_study.texts import TEXTS
+from marketllm.experiments.case_study.verdict import VERDICT
 from marketllm.experiments.finetuning import FINETUNING
 from marketllm.experiments.first_result import FIRST_RESULT
-from marketllm.experiments.improving import IMPROVING
 from marketllm.experiments.ladder import LADDER
 from marketllm.experiments.llama import LLAMA
-from marketllm.experiments.minilm import MINILM
 from marketllm.experiments.origin import provenance
 from marketllm.experiments.pretraining import PRETRAINING
 from marketllm.experiments.prompting import PROMPTING
 from marketllm.experiments.runs import Experiment, Run, carry_out, load
-from marketllm.experiments.texts import TEXTS
 from marketllm.experiments.vectors import VECTORS
-from marketllm.experiments.verdict import VERDICT
 
 EXPERIMENTS = {
     experiment.name: experiment

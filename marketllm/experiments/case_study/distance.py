@@ -29,7 +29,7 @@ from marketllm.datasets import (
     simulate_customers,
 )
 from marketllm.evaluation import accuracy, auc, holm, mean_interval
-from marketllm.experiments.distance_models import (
+from marketllm.experiments.case_study.distance_models import (
     N_CHOOSE,
     N_TEST,
     N_TRAIN,

@@ -20,15 +20,15 @@ from marketllm.datasets import (
     load_fine_food_reviews,
 )
 from marketllm.evaluation import mean_interval
-from marketllm.experiments.copies import (
+from marketllm.experiments.case_study.copies import (
     CHARACTERS,
     C,
     count_copies,
     distinct,
     random_rows,
 )
-from marketllm.experiments.early_fits import EARLY, early_fit
-from marketllm.experiments.faults import (
+from marketllm.experiments.case_study.early_fits import EARLY, early_fit
+from marketllm.experiments.case_study.faults import (
     COPIES,
     NOISE,
     SIMULATED,
@@ -36,7 +36,7 @@ from marketllm.experiments.faults import (
     copies,
     noise,
 )
-from marketllm.experiments.gaps import GAPS, WAYS, gaps
+from marketllm.experiments.case_study.gaps import GAPS, WAYS, gaps
 from marketllm.experiments.runs import Experiment, Run
 
 Draw = dict[str, float]

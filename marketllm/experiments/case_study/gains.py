@@ -10,8 +10,7 @@ from scipy.special import expit
 
 from marketllm.evaluation import accuracy, auc, compare_runs, mean_interval
 from marketllm.experiments import frozen
-from marketllm.experiments.review_task import Settings, brief, measure
-from marketllm.experiments.small_texts import (
+from marketllm.experiments.case_study.small_texts import (
     Body,
     drawn,
     pretrained,
@@ -20,7 +19,8 @@ from marketllm.experiments.small_texts import (
     tables,
     train,
 )
-from marketllm.experiments.tuning import MANY
+from marketllm.experiments.case_study.tuning import MANY
+from marketllm.experiments.review_task import Settings, brief, measure
 
 
 def start_body(way: str, seed: int, digest: str | None) -> Body | None:

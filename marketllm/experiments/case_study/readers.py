@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from marketllm.datasets import group_folds
-from marketllm.experiments.contestants import (
+from marketllm.experiments.case_study.contestants import (
     CLASSICAL,
     Customers,
     Learner,
@@ -22,8 +22,8 @@ from marketllm.experiments.contestants import (
     regression,
     texts_of,
 )
+from marketllm.experiments.case_study.minilm import tuned_minilm, tuned_scores
 from marketllm.experiments.frozen import encoder
-from marketllm.experiments.minilm import tuned_minilm, tuned_scores
 from marketllm.marketing import HistoryTokenizer, SequenceClassifier
 
 

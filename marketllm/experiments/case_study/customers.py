@@ -27,10 +27,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from marketllm.datasets import fingerprint, group_folds
-from marketllm.experiments.contestants import Customers, Settings
-from marketllm.experiments.four_sets import ATTRIBUTES, data, parts_of
+from marketllm.experiments.case_study.contestants import Customers, Settings
+from marketllm.experiments.case_study.four_sets import ATTRIBUTES, data, parts_of
+from marketllm.experiments.case_study.readers import LEARNERS, Network
 from marketllm.experiments.frozen import encoder, weights_digest
-from marketllm.experiments.readers import LEARNERS, Network
 from marketllm.experiments.review_task import brief
 from marketllm.experiments.runs import Experiment, Run
 

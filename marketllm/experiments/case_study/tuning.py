@@ -5,8 +5,14 @@ from typing import Any
 
 from marketllm.datasets import copy_key, group_folds
 from marketllm.evaluation import auc
+from marketllm.experiments.case_study.small_texts import (
+    DEFAULT,
+    drawn,
+    scores,
+    tables,
+    train,
+)
 from marketllm.experiments.review_task import Settings, brief
-from marketllm.experiments.small_texts import DEFAULT, drawn, scores, tables, train
 
 MANY, FEW = 4000, 400  # labels
 RANGES: Settings = {  # (low, high, logarithmic) or a list of choices

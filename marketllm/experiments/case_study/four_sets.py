@@ -17,7 +17,7 @@ from marketllm.datasets import (
     row_groups,
     simulate_customers,
 )
-from marketllm.experiments.contestants import Customers
+from marketllm.experiments.case_study.contestants import Customers
 
 CUTOFF = "1997-09-30"
 SIMULATION = SimulationConfig(
