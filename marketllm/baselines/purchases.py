@@ -1,6 +1,8 @@
 """Recency, frequency and money, and the model that forecasts from them."""
 
+import contextlib
 import datetime
+import io
 import warnings
 from typing import Any
 
@@ -101,7 +103,8 @@ class BGNBD:
     References
     ----------
     Fader, Hardie and Lee (2005), "Counting Your Customers" the Easy Way, Marketing
-    Science 24(2), equations 6 and 10.
+    Science 24(2), equations 6 and 10. Fader, Hardie and Lee (2008), Computing P(alive)
+    Using the BG/NBD Model, note 21 at brucehardie.com, for `p_alive`.
     """
 
     def fit(self, rfm: pd.DataFrame) -> "BGNBD":
@@ -122,22 +125,35 @@ class BGNBD:
         ModuleNotFoundError
             If lifetimes is not installed.
         ValueError
-            If the table has no rows, or nobody bought twice.
+            If the table has no rows, nobody bought twice, or the customers are too few
+            to settle the four numbers.
         """
         repeats, last, age = _as_published(rfm)
-        if not (repeats > 0).any():
+        n_repeated = int((repeats > 0).sum())
+        if not n_repeated:
             raise ValueError(
                 f"none of the {len(rfm)} customers bought on 2 days: there is no rate "
                 "to learn from."
             )
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
+        try:
+            from lifetimes import BetaGeoFitter
+            from lifetimes.utils import ConvergenceError
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                'BGNBD needs lifetimes: pip install "marketllm[data]"'
+            ) from error
+        with (
+            warnings.catch_warnings(),
+            np.errstate(all="ignore"),
+            contextlib.redirect_stdout(io.StringIO()),  # it prints before it raises
+        ):
             try:
-                from lifetimes import BetaGeoFitter
-            except ModuleNotFoundError as error:
-                raise ModuleNotFoundError(
-                    'BGNBD needs lifetimes: pip install "marketllm[data]"'
+                self._model = BetaGeoFitter().fit(repeats, last, age)
+            except ConvergenceError as error:
+                raise ValueError(
+                    f"{len(rfm)} customers, of whom {n_repeated} bought on 2 days or "
+                    "more, do not settle the four numbers: give some hundreds."
                 ) from error
-            self._model = BetaGeoFitter().fit(repeats, last, age)
         self.parameters_ = {
             str(name): float(value) for name, value in self._model.params_.items()
         }
@@ -165,17 +181,25 @@ class BGNBD:
         Raises
         ------
         ValueError
-            If the model is not fitted, or ``days`` not positive.
+            If the model is not fitted, ``days`` not positive, or the formula breaks
+            down at the numbers fitted, as it does after a fit on few customers.
         """
         if not days > 0:
             raise ValueError(f"days is {days}: give a number above 0.")
         model = self._fitted()
         with np.errstate(all="ignore"):
-            return np.asarray(
+            expected = np.asarray(
                 model.conditional_expected_number_of_purchases_up_to_time(
                     days, *_as_published(rfm)
                 )
             )
+        lost = int((~np.isfinite(expected)).sum())
+        if lost:
+            raise ValueError(
+                f"no expectation for {lost} of {len(rfm)} customers: the formula "
+                f"breaks down at {self.parameters_}. Fit on some hundreds of customers."
+            )
+        return expected
 
     def p_alive(self, rfm: pd.DataFrame) -> Float[np.ndarray, " N"]:
         """Say how likely it is that each customer has not left for good.

@@ -271,3 +271,31 @@ def test_missing_lifetimes_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "lifetimes", None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "marketllm\[data\]"'):
         BGNBD().fit(rfm(PURCHASES, "1997-03-31"))
+
+
+def test_too_few_customers_are_refused_and_nothing_is_printed(monkeypatch, capsys):
+    from lifetimes import BetaGeoFitter
+    from lifetimes.utils import ConvergenceError
+
+    def fail(self, *table, **rest):
+        print("precision loss")
+        raise ConvergenceError("did not converge")
+
+    table = rfm(PURCHASES, "1997-03-31").assign(n_purchases=2)
+    monkeypatch.setattr(BetaGeoFitter, "fit", fail)
+    n = len(table)
+    with pytest.raises(ValueError, match=rf"{n} customers, of whom {n} .*hundreds"):
+        BGNBD().fit(table)
+    assert capsys.readouterr().out == ""
+
+
+def test_an_expectation_that_is_no_number_is_refused(monkeypatch, published):
+    from lifetimes import BetaGeoFitter
+
+    table = as_rfm(published)
+    model = BGNBD().fit(table)
+    name = "conditional_expected_number_of_purchases_up_to_time"
+    broken = np.r_[np.nan, np.inf, np.ones(len(table) - 2)]
+    monkeypatch.setattr(BetaGeoFitter, name, lambda *given: broken)
+    with pytest.raises(ValueError, match=rf"no expectation for 2 of {len(table)}"):
+        model.expected_purchases(table, 30)

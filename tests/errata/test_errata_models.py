@@ -669,9 +669,10 @@ def our_project() -> dict:
 
 
 def our_installs() -> set[str]:
-    """Collect the packages that marketllm and its data need."""
+    """Collect the packages that marketllm and its extras bring."""
     project = our_project()
-    lines = project["dependencies"] + project["optional-dependencies"]["data"]
+    extras = project["optional-dependencies"].values()
+    lines = [*project["dependencies"], *(line for extra in extras for line in extra)]
     return {Requirement(line).name for line in lines}
 
 
