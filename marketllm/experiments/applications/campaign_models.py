@@ -166,8 +166,8 @@ def classifier(shop: SimulatedCustomers, base: str, seed: int) -> Any:
     ----------
     shop : SimulatedCustomers
         With its events.
-    base : {"logistic", "lightgbm", "transformer"}
-        Which one.
+    base : {"logistic", "lightgbm", "attributes", "transformer"}
+        Which one; "attributes" is LightGBM on the attributes alone.
     seed : int
         Of the model.
 
@@ -178,6 +178,8 @@ def classifier(shop: SimulatedCustomers, base: str, seed: int) -> Any:
     """
     if base == "transformer":
         return Reader(tokenizer=HistoryTokenizer(gaps=False), seed=seed, **NETWORK)
+    if base == "attributes":
+        return table_lightgbm(seed)
     model = table_lightgbm(seed) if base == "lightgbm" else table_logistic_regression()
     return on_table(shop, model)
 
@@ -207,4 +209,6 @@ def regressor(shop: SimulatedCustomers, base: str, seed: int) -> Pipeline:
         pipeline = table_lightgbm(seed)
         settings = pipeline.named_steps["classify"].get_params()
         pipeline.set_params(classify=LGBMRegressor(**settings))
+    if base == "attributes":
+        return pipeline
     return make_pipeline(Summary(counts(shop)), pipeline)
