@@ -91,13 +91,13 @@ def test_intervals_hold_the_value():
 
 
 def test_policy_value_by_hand():
-    found = policy_value([1, 0, 1, 1], [1, 1, 0, 0], [0.5, 0.5, 0.5, 0.8], [1, 1, 0, 1])
-    assert found.estimate == pytest.approx((2 + 0 + 2 + 0) / 4)
+    found = policy_value([1, 0, 1, 1], [1, 1, 0, 0], [0.5, 0.5, 0.2, 0.8], [1, 1, 0, 1])
+    assert found.estimate == pytest.approx((2 + 0 + 1 / 0.8 + 0) / 4)
     forecasts = np.array([[0.1, 0.4]] * 4)
     found = policy_value(
-        [1, 0, 1, 1], [1, 1, 0, 0], [0.5, 0.5, 0.5, 0.8], [1, 1, 0, 1], forecasts
+        [1, 0, 1, 1], [1, 1, 0, 0], [0.5, 0.5, 0.2, 0.8], [1, 1, 0, 1], forecasts
     )
-    rows = [0.4 + 2 * 0.6, 0.4 - 2 * 0.4, 0.1 + 2 * 0.9, 0.4 + 0]
+    rows = [0.4 + 2 * 0.6, 0.4 - 2 * 0.4, 0.1 + 0.9 / 0.8, 0.4 + 0]
     assert found.estimate == pytest.approx(np.mean(rows))
     half = policy_value([10.0, 4.0], [1, 0], [0.5, 0.5], [0.5, 0.5])
     assert half.estimate == pytest.approx(7.0)  # money, and a rule with a lot

@@ -53,6 +53,7 @@ def test_planted_effects_are_found(name):
     assert spearmanr(found, truth).statistic > 0.85
     rmse = np.sqrt(np.mean((found - truth) ** 2))
     assert rmse < 0.65 * truth.std()
+    assert 0.75 < np.polyfit(truth, found, 1)[0] < 1.25  # its size, not only its order
     assert (found[truth > 0.2] > 0).mean() > 0.97
     # Likely buyers are others: a response model does not find these.
     response = LogisticRegression().fit(people, labels).predict_proba(others)[:, 1]
