@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from marketllm.datasets import campaign_chances
-from marketllm.evaluation import mean_interval
+from marketllm.evaluation import Interval, mean_interval
 from marketllm.experiments import TARGETING, load
 from marketllm.experiments.applications import targeting
 from marketllm.experiments.applications.campaign_models import Reader, classifier
@@ -58,14 +58,20 @@ def test_the_file_is_of_this_shop(book):
     assert book["data"]["shop"] == str(targeting.SHOP)
 
 
-def test_cheap_runs_repeat(results):
+def test_cheap_runs_repeat(results, monkeypatch):
+    """All but the resamples, which would take longest."""
+
+    def only_the_estimate(metric, *log):
+        return Interval(metric(*log), np.nan, np.nan)
+
+    monkeypatch.setattr(targeting, "uplift_interval", only_the_estimate)
     cheap = ("known/perfect/0", "coin/logistic/two_model/0")
     for run in TARGETING.runs({}):
         if run.name in cheap:
             again, kept = run.work(), results[run.name]
             for field in ("rmse", "rank_correlation", "profit", "share_of_best"):
                 assert again[field] == pytest.approx(kept[field], abs=2e-3), field
-            np.testing.assert_allclose(again["qini"], kept["qini"], atol=2e-3)
+            assert again["qini"][0] == pytest.approx(kept["qini"][0], abs=2e-3)
             np.testing.assert_allclose(again["added"], kept["added"], atol=2e-3)
 
 
