@@ -15,7 +15,9 @@ from marketllm.datasets.simulated import (
     Ceiling,
     SimulatedCustomers,
     SimulationConfig,
+    campaign_chances,
     distance_dial,
+    run_campaign,
     simulate_customers,
 )
 from marketllm.datasets.split import copy_key, group_folds, row_groups
@@ -29,6 +31,7 @@ __all__ = [
     "SimulatedCustomers",
     "SimulationConfig",
     "buys_again",
+    "campaign_chances",
     "copy_key",
     "distance_dial",
     "fingerprint",
@@ -43,5 +46,6 @@ __all__ = [
     "load_rated_sentences",
     "load_reviews_csv",
     "row_groups",
+    "run_campaign",
     "simulate_customers",
 ]

@@ -1,4 +1,4 @@
-"""Metrics that check their input, curves, intervals, comparisons, surprise at text."""
+"""Metrics that check their input: classes, ranked lists, effects, texts; intervals."""
 
 from marketllm.evaluation.comparisons import (
     PairedDifference,
@@ -27,7 +27,13 @@ from marketllm.evaluation.metrics import (
     average_precision,
     brier,
 )
+from marketllm.evaluation.policies import (
+    estimated_profit,
+    policy_value,
+    true_profit,
+)
 from marketllm.evaluation.runs import compare_runs
+from marketllm.evaluation.uplift import auuc, qini, uplift_curve, uplift_interval
 
 __all__ = [
     "Interval",
@@ -36,11 +42,13 @@ __all__ = [
     "TestResult",
     "accuracy",
     "auc",
+    "auuc",
     "average_precision",
     "bootstrap_interval",
     "brier",
     "calibration_table",
     "compare_runs",
+    "estimated_profit",
     "gain_curve",
     "holm",
     "lift",
@@ -48,6 +56,11 @@ __all__ = [
     "mean_interval",
     "mean_surprise",
     "paired_bootstrap",
+    "policy_value",
     "profit_curve",
     "profit_threshold",
+    "qini",
+    "true_profit",
+    "uplift_curve",
+    "uplift_interval",
 ]

@@ -142,7 +142,7 @@ def _columns(**arrays: Column) -> list[NDArray[np.float64]]:
     for name, values in arrays.items():
         try:
             column = np.asarray(values, dtype=float)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{name} must be numbers in one row: {error}.") from error
         if column.ndim != 1:
             raise ValueError(

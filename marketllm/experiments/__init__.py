@@ -1,5 +1,6 @@
 """The long runs behind the book's claims: ``python -m marketllm.experiments``."""
 
+from marketllm.experiments.applications.targeting import TARGETING
 from marketllm.experiments.case_study.customers import CUSTOMERS
 from marketllm.experiments.case_study.data_quality import DATA_QUALITY
 from marketllm.experiments.case_study.distance import DISTANCE
@@ -34,6 +35,7 @@ EXPERIMENTS = {
         TEXTS,
         CUSTOMERS,
         VERDICT,
+        TARGETING,
     )
 }
 
@@ -50,6 +52,7 @@ __all__ = [
     "MINILM",
     "PRETRAINING",
     "PROMPTING",
+    "TARGETING",
     "TEXTS",
     "VECTORS",
     "VERDICT",

@@ -1,5 +1,6 @@
 """Simulated customers: the chance of each label is known, so the ceiling is too."""
 
+from marketllm.datasets.simulated.campaign import campaign_chances, run_campaign
 from marketllm.datasets.simulated.ceiling import Ceiling
 from marketllm.datasets.simulated.config import SimulationConfig, distance_dial
 from marketllm.datasets.simulated.customers import (
@@ -11,6 +12,8 @@ __all__ = [
     "Ceiling",
     "SimulatedCustomers",
     "SimulationConfig",
+    "campaign_chances",
     "distance_dial",
+    "run_campaign",
     "simulate_customers",
 ]
