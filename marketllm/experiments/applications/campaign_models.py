@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from marketllm.baselines import table_lightgbm, table_logistic_regression
 from marketllm.datasets import SimulatedCustomers
-from marketllm.experiments.contestants import beside
+from marketllm.experiments.case_study.contestants import beside
 from marketllm.marketing import HistoryTokenizer, PurchaseIntent
 
 # As in the experiment `customers`, for these tokens.

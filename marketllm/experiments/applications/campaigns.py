@@ -29,7 +29,7 @@ from marketllm.datasets import (
     simulate_customers,
 )
 from marketllm.experiments.applications.campaign_models import counts, on_table
-from marketllm.experiments.contestants import Numbers
+from marketllm.experiments.case_study.contestants import Numbers
 
 SHOP = SimulationConfig(
     n_train=10_000,

@@ -15,7 +15,7 @@ from marketllm.experiments.applications.campaign_models import (
     counts,
 )
 from marketllm.experiments.applications.campaigns import forecast, season
-from marketllm.experiments.contestants import Numbers
+from marketllm.experiments.case_study.contestants import Numbers
 from marketllm.marketing import TwoModel
 
 BUDGET = 0.2

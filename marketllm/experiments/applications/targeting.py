@@ -43,7 +43,7 @@ from marketllm.experiments.applications.off_policy import (
     REPEATS,
     off_policy,
 )
-from marketllm.experiments.contestants import Numbers
+from marketllm.experiments.case_study.contestants import Numbers
 from marketllm.experiments.runs import Experiment, Run
 from marketllm.marketing import DoublyRobust, TransformedOutcome, TwoModel
 
