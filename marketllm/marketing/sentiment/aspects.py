@@ -74,7 +74,8 @@ ASPECTS: Mapping[str, Aspect] = {
         r"\bservice\b|\bcustomer (?:support|care)\b|\bsellers?\b|\bstaff\b"
         r"|\brefund(?:s|ed|ing)?\b|\brepl(?:y|ies|ied)\b"
         r"|服务|客服|售后|退款|退货|卖家",
-        r"\bself[- ]service\b|\bfood service\b|\bservice dogs?\b|\bbest[- ]?sellers?\b|服务器",
+        r"\b(?:self|food)[- ]service\b|\bservice dogs?\b"
+        r"|\bbest[- ]?sellers?\b|服务器",
     ),
 }
 
