@@ -6,8 +6,8 @@ PORT ?= 8000
 # Processes that share the tests or the experiments.
 JOBS ?= 2
 # The longest first, so that no core is idle at the end.
-EXPERIMENTS := minilm finetuning customers llama prompting pretraining distance \
-	texts first_result ladder data_quality vectors
+EXPERIMENTS := minilm finetuning sentiment customers llama prompting pretraining \
+	distance texts first_result ladder data_quality vectors
 # Address of a further package index, for PyTorch's small CPU build (see README).
 TORCH_INDEX ?=
 

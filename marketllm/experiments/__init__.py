@@ -1,5 +1,6 @@
 """The long runs behind the book's claims: ``python -m marketllm.experiments``."""
 
+from marketllm.experiments.applications.sentiment import SENTIMENT
 from marketllm.experiments.customers import CUSTOMERS
 from marketllm.experiments.data_quality import DATA_QUALITY
 from marketllm.experiments.distance import DISTANCE
@@ -31,6 +32,7 @@ EXPERIMENTS = {
         DISTANCE,
         TEXTS,
         CUSTOMERS,
+        SENTIMENT,
         VERDICT,
     )
 }
@@ -47,6 +49,7 @@ __all__ = [
     "MINILM",
     "PRETRAINING",
     "PROMPTING",
+    "SENTIMENT",
     "TEXTS",
     "VECTORS",
     "VERDICT",

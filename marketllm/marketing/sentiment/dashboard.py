@@ -1,6 +1,6 @@
 """What the customers of a product say of each aspect, and how many say it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ _COLUMNS = ("review", "aspect", "clause", "score")
 
 
 def aspect_opinions(
-    texts: Sequence[str],
+    texts: Collection[str],
     score: Callable[[list[str]], Any],
     aspects: Mapping[str, Aspect] = ASPECTS,
 ) -> pd.DataFrame:
@@ -22,7 +22,7 @@ def aspect_opinions(
 
     Parameters
     ----------
-    texts : sequence of str
+    texts : collection of str
         Reviews of one product.
     score : callable
         Maps a list of clauses to a number each: above 0 is praise, below 0 blame.

@@ -1,6 +1,6 @@
 """Sentiment of whole texts, by class and by grade, under scikit-learn's conventions."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -47,13 +47,13 @@ class SentimentClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.seed = seed
 
     def fit(
-        self, texts: Sequence[str], labels: Collection[Any]
+        self, texts: Collection[str], labels: Collection[Any]
     ) -> "SentimentClassifier":
         """Learn from texts and their classes.
 
         Parameters
         ----------
-        texts : sequence of str
+        texts : collection of str
             N texts.
         labels : collection of shape (N,)
             Their classes; both must be there.
@@ -78,12 +78,12 @@ class SentimentClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.model_ = model.fit(checked, np.searchsorted(self.classes_, classes))
         return self
 
-    def predict_proba(self, texts: Sequence[str]) -> Float[np.ndarray, "N C"]:
+    def predict_proba(self, texts: Collection[str]) -> Float[np.ndarray, "N C"]:
         """Give the probability of each class.
 
         Parameters
         ----------
-        texts : sequence of str
+        texts : collection of str
             N texts.
 
         Returns
@@ -99,12 +99,12 @@ class SentimentClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "model_")
         return np.asarray(self.model_.predict_proba(_check_texts(texts)))
 
-    def predict(self, texts: Sequence[str]) -> np.ndarray:
+    def predict(self, texts: Collection[str]) -> np.ndarray:
         """Choose the more probable class.
 
         Parameters
         ----------
-        texts : sequence of str
+        texts : collection of str
             N texts.
 
         Returns
@@ -141,12 +141,14 @@ class SentimentGrader(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.n_epochs = n_epochs
         self.seed = seed
 
-    def fit(self, texts: Sequence[str], grades: Collection[float]) -> "SentimentGrader":
+    def fit(
+        self, texts: Collection[str], grades: Collection[float]
+    ) -> "SentimentGrader":
         """Learn from texts and their grades, by the squared error.
 
         Parameters
         ----------
-        texts : sequence of str
+        texts : collection of str
             N texts.
         grades : collection of shape (N,)
             A number for each, larger for kinder texts.
@@ -171,12 +173,12 @@ class SentimentGrader(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.model_ = model.fit(checked, values)
         return self
 
-    def predict(self, texts: Sequence[str]) -> Float[np.ndarray, " N"]:
+    def predict(self, texts: Collection[str]) -> Float[np.ndarray, " N"]:
         """Grade texts.
 
         Parameters
         ----------
-        texts : sequence of str
+        texts : collection of str
             N texts.
 
         Returns
