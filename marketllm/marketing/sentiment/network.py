@@ -140,7 +140,7 @@ class _GradedBatches:
     ) -> None:
         rows = range(len(sequences))
         self.rows = LabelledBatches(sequences, rows, max_len=max_len, seed=seed)
-        self.grades = torch.as_tensor(grades, dtype=torch.float32)
+        self.grades = torch.tensor(np.array(grades), dtype=torch.float32)
         self.generator = self.rows.generator
 
     def __len__(self) -> int:
