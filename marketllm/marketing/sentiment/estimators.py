@@ -111,7 +111,8 @@ class SentimentClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         ndarray of shape (N,)
         """
-        return self.classes_[self.predict_proba(texts).argmax(axis=1)]
+        chances = self.predict_proba(texts)
+        return self.classes_[chances.argmax(axis=1)]
 
 
 class SentimentGrader(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -141,9 +142,7 @@ class SentimentGrader(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.n_epochs = n_epochs
         self.seed = seed
 
-    def fit(
-        self, texts: Collection[str], grades: Collection[float]
-    ) -> "SentimentGrader":
+    def fit(self, texts: Collection[str], grades: Collection[Any]) -> "SentimentGrader":
         """Learn from texts and their grades, by the squared error.
 
         Parameters
