@@ -58,6 +58,7 @@ MOST_EPOCHS = 8
 TUNING = {"rate": 5e-5, "n_epochs": 2, "max_len": 128}  # of the experiment `minilm`
 # The reviews have no common products: those that name a thing twice stand for one.
 PRODUCTS = ("coffee", "popcorn")
+N_PROBE = 32
 
 
 def _rounded(values: Numbers) -> list[float]:
@@ -151,6 +152,19 @@ def _tune(rate: float, n_epochs: int, seed: int) -> dict[str, Any]:
     return _found(predict, time.process_time() - started)
 
 
+def _probe() -> dict[str, Any]:
+    """Read with MiniLM, left as it is and tuned, so that a test can repeat it."""
+    data = sentences()
+    some, others = data.train[:N_PROBE], data.test["text"][:N_PROBE].tolist()
+    texts, grades = some["text"].tolist(), some["rating"].to_numpy()
+    frozen = SentimentGrader("minilm").fit(texts, grades)
+    tuned = tuned_grader(texts, grades, TUNING["rate"], 1, 0)
+    return {
+        "frozen": _rounded(frozen.predict(others)),
+        "tuned": _rounded(tuned(others)),
+    }
+
+
 @threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def _stars() -> dict[str, Any]:
     """Learn stars from whole reviews, and score short sentences by log-odds."""
@@ -226,6 +240,7 @@ def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
         config = {"part": "test", "seed": seed} | TUNING
         work = partial(_tune, TUNING["rate"], int(TUNING["n_epochs"]), seed)
         yield Run(f"ratings/minilm_tuned/{seed}", config, work)
+    yield Run("probe", {"n_sentences": N_PROBE, "rate": TUNING["rate"]}, _probe)
 
 
 def _digest(texts: Any) -> str:
