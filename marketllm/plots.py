@@ -196,7 +196,7 @@ def shares(
     middle, low, high = np.where(known, table, 0.0)
     places = np.arange(len(names))
     ax = plt.gca() if ax is None else ax
-    ax.barh(places[known], middle[known], color=PALETTE[0], alpha=0.35)
+    ax.barh(places[known], middle[known], 0.55, color=PALETTE[0], alpha=0.35)
     bars = [(middle - low)[known], (high - middle)[known]]
     ax.errorbar(middle[known], places[known], xerr=bars, fmt="o", capsize=4)
     for place in places[~known]:
