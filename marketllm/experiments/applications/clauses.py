@@ -1,7 +1,7 @@
-"""What a reader says of 120 clauses of reviews, before any model had scored one.
+"""What we read in 120 clauses of reviews, before any model had scored one.
 
 Twenty-four clauses for each aspect were drawn at random from reviews that had no part
-in writing the keywords. One person read each clause by itself, and noted whether it
+in writing the keywords. Each was read once, by itself, and we noted whether it
 really speaks of the aspect, and if so what it says of it. No text is kept here.
 """
 

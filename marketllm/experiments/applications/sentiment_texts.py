@@ -1,4 +1,4 @@
-"""Rated sentences, their raters, and clauses that a person has read."""
+"""Rated sentences, their raters, and clauses that we have read."""
 
 import json
 from functools import cache
@@ -46,7 +46,7 @@ def validation_cut() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @cache
 def clauses() -> tuple[str, ...]:
-    """Give the clauses that a person has read, in the order of `CLAUSES`.
+    """Give the clauses that we have read, in the order of `CLAUSES`.
 
     Returns
     -------
