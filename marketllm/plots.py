@@ -9,6 +9,7 @@ import numpy as np
 import seaborn as sns
 import torch
 from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
 
 Numbers = Any  # a Tensor, an array or nested lists
 PALETTE = sns.color_palette("colorblind")
@@ -151,3 +152,80 @@ def intervals(
     ax.grid(axis="x", alpha=0.4)
     ax.set_xlabel(label)
     return ax
+
+
+def shares(
+    names: Sequence[str],
+    values: Sequence[float],
+    lows: Sequence[float],
+    highs: Sequence[float],
+    counts: Sequence[int],
+    ax: Axes | None = None,
+    label: str = "",
+) -> Axes:
+    """Draw one share with its interval a line, and how many cases are behind it.
+
+    Parameters
+    ----------
+    names : sequence of str
+        What the shares are of, the first on top.
+    values, lows, highs : sequence of float
+        The shares, 0 to 1, and the ends of their intervals. Where all three are NaN
+        the line says *too few* instead.
+    counts : sequence of int
+        Cases behind each share.
+    ax : Axes, optional
+        Where to draw; default is the current axes.
+    label : str
+        What is measured.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If the sequences differ in length, or a share or an end lies outside 0 to 1, or
+        a share outside its interval.
+    """
+    table = np.array([values, lows, highs], dtype=float)
+    known = ~np.isnan(table).any(axis=0)
+    _check_shares(names, table, known, len(counts))
+    shown = [f"{name} ({count})" for name, count in zip(names, counts, strict=True)]
+    middle, low, high = np.where(known, table, 0.0)
+    places = np.arange(len(names))
+    ax = plt.gca() if ax is None else ax
+    ax.barh(places[known], middle[known], 0.55, color=PALETTE[0], alpha=0.35)
+    bars = [(middle - low)[known], (high - middle)[known]]
+    ax.errorbar(middle[known], places[known], xerr=bars, fmt="o", capsize=4)
+    for place in places[~known]:
+        ax.text(0.02, place, "too few to tell", va="center", color="0.4", fontsize=10)
+    ax.set_yticks(places, shown)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_xlim(0, 1)
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    ax.grid(axis="x", alpha=0.4)
+    ax.set_xlabel(label)
+    return ax
+
+
+def _check_shares(
+    names: Sequence[str], table: np.ndarray, known: np.ndarray, n_counts: int
+) -> None:
+    if table.shape[1:] != (len(names),) or n_counts != len(names):
+        raise ValueError(
+            f"{len(names)} names, {table.shape[1]} shares and {n_counts} counts: give "
+            "as many of each."
+        )
+    for name, (middle, low, high), is_known in zip(names, table.T, known, strict=True):
+        if is_known and not 0 <= low <= middle <= high <= 1:
+            raise ValueError(
+                f"{name}: the share {middle} with its interval {low} to {high} is out "
+                "of order, or outside 0 to 1."
+            )
+        if not is_known and not np.isnan([middle, low, high]).all():
+            raise ValueError(
+                f"{name}: only some of share, low and high are missing; give all three "
+                "or none."
+            )

@@ -9,7 +9,7 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from marketllm.plots import heat_map, intervals, set_style
+from marketllm.plots import heat_map, intervals, set_style, shares
 
 WEIGHTS = [[0.75, 0.25, 0.0], [0.1, 0.2, 0.7]]
 ROWS, COLUMNS = ["tea", "late"], ["the", "tea", "arrived"]
@@ -78,6 +78,37 @@ def test_intervals_refuse_unequal_numbers():
 def test_intervals_refuse_an_estimate_outside(estimate):
     with pytest.raises(ValueError, match=f"ours: the estimate {estimate} lies outside"):
         intervals(["ours"], [estimate], [0.4], [0.8])
+
+
+def test_shares_show_the_numbers_and_how_many_are_behind_them():
+    nan = float("nan")
+    names, counts = ["taste", "price", "service"], [12, 2, 30]
+    ax = shares(names, [0.75, nan, 0.5], [0.5, nan, 0.4], [0.9, nan, 0.6], counts)
+    points, _, (bars,) = ax.containers[1]
+    assert points.get_xdata().tolist() == [0.75, 0.5]
+    assert points.get_ydata().tolist() == [0, 2]
+    ends = [segment[:, 0].tolist() for segment in bars.get_segments()]
+    np.testing.assert_allclose(ends, [[0.5, 0.9], [0.4, 0.6]])
+    assert labels(ax.get_yticklabels()) == ["taste (12)", "price (2)", "service (30)"]
+    [said] = ax.texts
+    assert (said.get_text(), said.get_position()[1]) == ("too few to tell", 1)
+    bottom, top = ax.get_ylim()
+    assert bottom > top
+    assert ax.get_xlim() == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (([0.5], [0.4], [0.6]), "2 names, 1 shares and 2 counts"),
+        (([0.5, 0.9], [0.4, 0.4], [0.6, 0.6]), "b: the share 0.9 with its interval"),
+        (([0.5, 1.1], [0.4, 0.9], [0.6, 1.2]), "b: the share 1.1"),
+        (([0.5, float("nan")], [0.4, 0.1], [0.6, 0.2]), "b: only some of share"),
+    ],
+)
+def test_shares_out_of_order_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        shares(["a", "b"], *values, [7, 8])
 
 
 def test_style_is_readable_on_a_phone():

@@ -1,5 +1,6 @@
 """The long runs behind the book's claims: ``python -m marketllm.experiments``."""
 
+from marketllm.experiments.applications.sentiment import SENTIMENT
 from marketllm.experiments.applications.targeting import TARGETING
 from marketllm.experiments.case_study.customers import CUSTOMERS
 from marketllm.experiments.case_study.data_quality import DATA_QUALITY
@@ -36,6 +37,7 @@ EXPERIMENTS = {
         CUSTOMERS,
         VERDICT,
         TARGETING,
+        SENTIMENT,
     )
 }
 
@@ -52,6 +54,7 @@ __all__ = [
     "MINILM",
     "PRETRAINING",
     "PROMPTING",
+    "SENTIMENT",
     "TARGETING",
     "TEXTS",
     "VECTORS",

