@@ -7,7 +7,7 @@ PORT ?= 8000
 JOBS ?= 2
 # The longest first, so that no core is idle at the end.
 EXPERIMENTS := minilm finetuning customers llama prompting pretraining distance \
-	texts first_result ladder data_quality vectors
+	texts first_result ladder data_quality vectors service
 # Address of a further package index, for PyTorch's small CPU build (see README).
 TORCH_INDEX ?=
 

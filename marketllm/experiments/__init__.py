@@ -1,5 +1,6 @@
 """The long runs behind the book's claims: ``python -m marketllm.experiments``."""
 
+from marketllm.experiments.applications.service import SERVICE
 from marketllm.experiments.customers import CUSTOMERS
 from marketllm.experiments.data_quality import DATA_QUALITY
 from marketllm.experiments.distance import DISTANCE
@@ -32,6 +33,7 @@ EXPERIMENTS = {
         TEXTS,
         CUSTOMERS,
         VERDICT,
+        SERVICE,
     )
 }
 
@@ -47,6 +49,7 @@ __all__ = [
     "MINILM",
     "PRETRAINING",
     "PROMPTING",
+    "SERVICE",
     "TEXTS",
     "VECTORS",
     "VERDICT",

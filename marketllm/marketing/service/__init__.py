@@ -3,8 +3,6 @@
 from marketllm.marketing.service.assistant import (
     ServiceAnswer,
     ServiceAssistant,
-    grounded_messages,
-    llama_writer,
 )
 from marketllm.marketing.service.guard import grounded_share, objections
 from marketllm.marketing.service.orders import Order, OrderBook, larkmoor_orders
@@ -14,7 +12,13 @@ from marketllm.marketing.service.retrieval import (
     PassageSearch,
     reciprocal_rank_fusion,
 )
-from marketllm.marketing.service.routing import handover_reason
+from marketllm.marketing.service.routing import (
+    asks_for_own,
+    handover_reason,
+    order_numbers,
+)
+from marketllm.marketing.service.words import plain
+from marketllm.marketing.service.writing import grounded_messages, llama_writer
 
 __all__ = [
     "Order",
@@ -23,6 +27,7 @@ __all__ = [
     "PassageSearch",
     "ServiceAnswer",
     "ServiceAssistant",
+    "asks_for_own",
     "grounded_messages",
     "grounded_share",
     "handover_reason",
@@ -30,5 +35,7 @@ __all__ = [
     "larkmoor_terms",
     "llama_writer",
     "objections",
+    "order_numbers",
+    "plain",
     "reciprocal_rank_fusion",
 ]

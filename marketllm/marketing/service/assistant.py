@@ -1,42 +1,32 @@
 """Answers to customers: found, written, checked, or left to a person."""
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from marketllm.generation import GREEDY, stream
 from marketllm.marketing.service.guard import objections
 from marketllm.marketing.service.orders import Order, OrderBook
 from marketllm.marketing.service.passages import Passage
 from marketllm.marketing.service.retrieval import PassageSearch
-from marketllm.marketing.service.routing import handover_reason
-from marketllm.marketing.service.words import digit_runs, plain, sentences
-from marketllm.pretrained import PretrainedLlama
-
-Messages = list[dict[str, str]]
-Writer = Callable[[Messages], Iterable[str]]
+from marketllm.marketing.service.routing import (
+    asks_for_own,
+    handover_reason,
+    order_numbers,
+)
+from marketllm.marketing.service.words import plain, sentences
+from marketllm.marketing.service.writing import (
+    EXAMPLES,
+    Examples,
+    Writer,
+    grounded_messages,
+)
 
 MAX_CHARACTERS = 1000
-SYSTEM = (
-    "You answer the customers of the shop Larkmoor Tea. Answer the question in one "
-    "short sentence. Use only what the text says."
-)
 REFUSED = "I have found nothing on this in our terms. Shall I pass you on to a person?"
 UNKNOWN_ORDER = "I find no such order in your account. Please check the number."
 HANDED_OVER = "I pass you on to a person, who reads this on the next working day."
-_OWN = re.compile(
-    r"\bwhere(?:'s| is| are| has)\b.*\bmy\b"
-    r"|\b(?:when|what|how|has|have|did|is|was|will)\b.*\bmy (?:\w+ ){0,2}"
-    r"(?:order|parcel|package|box|tea|kettle|teapot|coffee|refund)\b"
-    r".*\b(?:arrived?|come|here|sent|shipped|paid|status|late|cost|on its way|left)\b"
-    r"|\bstatus of my\b|\b(?:what|which|how much) (?:\w+ ){0,3}did i (?:order|buy|pay)"
-    r"|\bwhat (?:have|had) i ordered\b|\bwhen (?:will|does|is) my\b|\bmy last order\b"
-    r"|\bstill waiting for my\b|\bhave you (?:sent|shipped) my\b",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -67,55 +57,6 @@ class ServiceAnswer:
         return f"{self.text} [{', '.join(self.sources)}]" if self.sources else self.text
 
 
-def llama_writer(llama: PretrainedLlama, n_tokens: int = 48) -> Writer:
-    """Let a chat model write the answers.
-
-    Parameters
-    ----------
-    llama : PretrainedLlama
-        Model, tokenizer and chat template.
-    n_tokens : int
-        The most tokens of an answer.
-
-    Returns
-    -------
-    callable
-        Takes the messages of a conversation and gives the answer in pieces, greedily.
-    """
-
-    def writer(messages: Messages) -> Iterator[str]:
-        ids = llama.chat.encode(messages)
-        return stream(llama.model, llama.tokenizer, ids, n_tokens, GREEDY)
-
-    return writer
-
-
-def grounded_messages(question: str, sources: Sequence[Passage]) -> Messages:
-    """Write the conversation that a model answers: rules, sources, question.
-
-    All three are made plain, so none can hold a special token. Only the shop's own
-    rules are in the message of the system.
-
-    Parameters
-    ----------
-    question : str
-        From a customer.
-    sources : sequence of Passage
-        What the answer may rest on.
-
-    Returns
-    -------
-    list of dict
-        Messages with ``role`` and ``content``.
-    """
-    text = "\n".join(plain(source.text) for source in sources)
-    asked = f"Text:\n{text}\n\nQuestion: {plain(question)}"
-    return [
-        {"role": "system", "content": SYSTEM},
-        {"role": "user", "content": asked},
-    ]
-
-
 class ServiceAssistant(BaseEstimator):  # type: ignore[misc]
     """Answer customers from the shop's terms and from their own orders.
 
@@ -133,6 +74,8 @@ class ServiceAssistant(BaseEstimator):  # type: ignore[misc]
         The least confidence of the search; below it the question is refused.
     n_sources : int
         Passages that the model is shown.
+    examples : sequence of tuple
+        Text, question and answer of solved examples for the model.
 
     Attributes
     ----------
@@ -146,13 +89,17 @@ class ServiceAssistant(BaseEstimator):  # type: ignore[misc]
         writer: Writer | None = None,
         threshold: float = 0.0,
         n_sources: int = 2,
+        examples: Examples = EXAMPLES,
     ) -> None:
         self.search = search
         self.writer = writer
         self.threshold = threshold
         self.n_sources = n_sources
+        self.examples = examples
 
-    def fit(self, passages: Sequence[Passage], orders: Iterable[Order]) -> object:
+    def fit(
+        self, passages: Sequence[Passage], orders: Iterable[Order]
+    ) -> "ServiceAssistant":
         """Read the terms and the orders.
 
         Parameters
@@ -233,7 +180,7 @@ class ServiceAssistant(BaseEstimator):  # type: ignore[misc]
             return
         if mentioned:
             sources = [o.passage() for o in orders if o.number in mentioned]
-        elif _OWN.search(message):
+        elif asks_for_own(message):
             sources = [order.passage() for order in orders]
         else:
             sources, found = self.search.search_with_confidence(message, self.n_sources)
@@ -251,7 +198,8 @@ class ServiceAssistant(BaseEstimator):  # type: ignore[misc]
             yield ServiceAnswer(text, "quoted", names)
             return
         shown = ""
-        pieces = iter(self.writer(grounded_messages(message, sources)))
+        asked = grounded_messages(message, sources, self.examples)
+        pieces = iter(self.writer(asked))
         for sentence in sentences(pieces):
             if not sentence.strip():
                 continue
@@ -264,25 +212,6 @@ class ServiceAssistant(BaseEstimator):  # type: ignore[misc]
             if shown:
                 return
         yield ServiceAnswer(text, "quoted", names, "guard")
-
-
-def order_numbers(text: str) -> set[str]:
-    """Find what may be an order's number, however it is written.
-
-    Parameters
-    ----------
-    text : str
-        Any text.
-
-    Returns
-    -------
-    set of str
-        In the form ``LM-204817``; with ``LM`` in front, of any length.
-    """
-    found = re.findall(r"\blm((?:\W*\d){1,6})", plain(text).lower())
-    marked = (re.sub(r"\W", "", digits) for digits in found)
-    bare = {run for run in digit_runs(text, 6) if len(run) == 6}
-    return {f"LM-{digits}" for digits in bare.union(marked)}
 
 
 def _checked(message: str) -> str:

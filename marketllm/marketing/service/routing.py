@@ -1,8 +1,8 @@
-"""Which messages go to a person at once: rules that anybody can read."""
+"""Where a message goes: rules that anybody can read."""
 
 import re
 
-from marketllm.marketing.service.words import plain
+from marketllm.marketing.service.words import digit_runs, plain
 
 _PERSON = r"(?:human|person|people|agent|somebody|someone|representative|manager|staff)"
 # The first that fits counts.
@@ -19,9 +19,20 @@ _REASONS = {
     r"medication|pregnan\w*|diagnos\w*|doctor|disease|blood pressure|headaches?|"
     r"migraine|diabet\w*|cure)\b",
 }
-_REASONS = {
+_RULES = {
     reason: re.compile(pattern, re.IGNORECASE) for reason, pattern in _REASONS.items()
 }
+
+_OWN = re.compile(
+    r"\bwhere(?:'s| is| are| has)\b.*\bmy\b"
+    r"|\b(?:when|what|how|has|have|did|is|was|will)\b.*\bmy (?:\w+ ){0,2}"
+    r"(?:order|parcel|package|box|tea|kettle|teapot|coffee|refund)\b"
+    r".*\b(?:arrived?|come|here|sent|shipped|paid|status|late|cost|on its way|left)\b"
+    r"|\bstatus of my\b|\b(?:what|which|how much) (?:\w+ ){0,3}did i (?:order|buy|pay)"
+    r"|\bwhat (?:have|had) i ordered\b|\bwhen (?:will|does|is) my\b|\bmy last order\b"
+    r"|\bstill waiting for my\b|\bhave you (?:sent|shipped) my\b",
+    re.IGNORECASE,
+)
 
 
 def handover_reason(message: str) -> str | None:
@@ -43,5 +54,39 @@ def handover_reason(message: str) -> str | None:
     ValueError
         If it is no text.
     """
-    found = (why for why, rule in _REASONS.items() if rule.search(plain(message)))
+    found = (why for why, rule in _RULES.items() if rule.search(plain(message)))
     return next(found, None)
+
+
+def asks_for_own(message: str) -> bool:
+    """Say whether a message asks how one's own orders are getting on.
+
+    Parameters
+    ----------
+    message : str
+        From a customer.
+
+    Returns
+    -------
+    bool
+    """
+    return _OWN.search(plain(message)) is not None
+
+
+def order_numbers(text: str) -> set[str]:
+    """Find what may be an order's number, however it is written.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    set of str
+        In the form ``LM-204817``; with ``LM`` in front, of any length.
+    """
+    found = re.findall(r"\blm((?:\W*\d){1,6})", plain(text).lower())
+    marked = (re.sub(r"\W", "", digits) for digits in found)
+    bare = {run for run in digit_runs(text, 6) if len(run) == 6}
+    return {f"LM-{digits}" for digits in bare.union(marked)}
