@@ -16,7 +16,7 @@ Way = Literal["words", "meaning", "both"]
 
 
 def reciprocal_rank_fusion(
-    rankings: Sequence[Sequence[int]], n_items: int, constant: float = 60
+    rankings: Sequence[Sequence[int]], n_items: int, constant: float = 60.0
 ) -> Float[np.ndarray, " N"]:
     r"""Merge rankings of the same things into one score for each.
 

@@ -88,5 +88,7 @@ def order_numbers(text: str) -> set[str]:
     """
     found = re.findall(r"\blm((?:\W*\d){1,6})", plain(text).lower())
     marked = (re.sub(r"\W", "", digits) for digits in found)
-    bare = {run for run in digit_runs(text, 6) if len(run) == 6}
+    runs = digit_runs(text, 6)  # two numbers side by side are one run
+    bare = {run[i : i + 6] for run in runs for i in range(0, len(run) - 5, 6)}
+    bare.update(re.findall(r"(?<!\d)\d{6}(?!\d)", plain(text)))
     return {f"LM-{digits}" for digits in bare.union(marked)}

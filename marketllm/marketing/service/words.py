@@ -129,7 +129,8 @@ def digit_runs(text: str, shortest: int = 5) -> set[str]:
     set of str
         The runs of digits.
     """
-    kept = [t for t in _tokens(plain(text).lower()) if t not in LITTLE_WORDS]
+    tokens = ("1" if t == "one" else t for t in _tokens(plain(text).lower()))
+    kept = [t for t in tokens if t not in LITTLE_WORDS]
     joined = "".join(re.sub(r"\W", "", t) if t[0].isdigit() else " " for t in kept)
     return {run for run in joined.split() if len(run) >= shortest}
 
