@@ -196,6 +196,24 @@ def test_a_turned_sentence_is_objected_to():
     assert objections("Opened tea cannot be sent back.", terms) == []
 
 
+ROOMS = [Passage("rooms", "Rooms 0, 1 and 2 are open. Rooms 4, 7 and 8 are open.")]
+
+
+@pytest.mark.parametrize("between", [" ", ", ", " and ", "-"])
+def test_true_digits_make_no_false_number(between):
+    assert objections(f"Rooms {between.join('204')} are open.", ROOMS) == []
+    found = objections(f"Rooms {between.join('204817')} are open.", ROOMS)
+    assert found == ["204817"]
+
+
+def test_a_number_in_two_sentences_is_one_number(fitted):
+    assistant, _ = served(fitted, "Open rooms are 2, 0, 4. ", "8, 1, 7 are open rooms.")
+    parts = list(assistant._composed("", ROOMS))
+    assert parts[0].text.strip() == "Open rooms are 2, 0, 4."
+    assert parts[1].reason == "guard"
+    assert len(parts) == 2
+
+
 def test_without_sources_nothing_can_be_said():
     assert objections("Delivery costs 4.90 euros.", [])
     assert objections("", []) == []

@@ -3,7 +3,7 @@
 The questions, their passages and their split were written down first. Validation
 questions choose the thresholds for a refusal, the way of searching behind the model,
 and the form in which the model is asked. All else was fixed before: BM25's and the
-fusion's constants are the usual ones, and the model writes at most 48 tokens, greedily.
+fusion's constants are the usual ones, and the model writes at most 40 tokens, greedily.
 """
 
 import hashlib

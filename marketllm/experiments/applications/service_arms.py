@@ -26,7 +26,7 @@ from marketllm.pretrained import (
 
 Settings = dict[str, Any]
 
-N_TOKENS = 48
+N_TOKENS = 40
 BATCH_SIZE = 8
 POLITE = "You are the customer service of the shop Larkmoor Tea. Answer the question."
 STRICT = (

@@ -30,7 +30,7 @@ EXAMPLES = (
 )
 
 
-def llama_writer(llama: PretrainedLlama, n_tokens: int = 48) -> Writer:
+def llama_writer(llama: PretrainedLlama, n_tokens: int = 40) -> Writer:
     """Let a chat model write the answers.
 
     Parameters
