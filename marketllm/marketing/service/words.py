@@ -207,9 +207,9 @@ def sentences(pieces: Iterator[str]) -> Iterator[str]:
     pieces : iterator over str
         As a model writes them.
 
-    Returns
-    -------
-    iterator over str
+    Yields
+    ------
+    str
         Sentences with what stands behind them; joined they are the text.
     """
     held = ""
