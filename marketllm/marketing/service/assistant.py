@@ -88,7 +88,7 @@ class ServiceAssistant(BaseEstimator):  # type: ignore[misc]
         search: PassageSearch,
         writer: Writer | None = None,
         threshold: float = 0.0,
-        n_sources: int = 2,
+        n_sources: int = 1,
         examples: Examples = EXAMPLES,
     ) -> None:
         self.search = search
