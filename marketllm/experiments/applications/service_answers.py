@@ -250,7 +250,7 @@ def answered(
             hit = holds(text, question.fact) if question.ids else refused
             right[name].append(int(hit))
             n_words[name].append(len(text.split()))
-        row = {
+        row: dict[str, Any] = {
             "question": question.text,
             "outcome": answer.outcome,
             "reason": answer.reason,
