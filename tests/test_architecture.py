@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,12 @@ def chapter_sources():
         yield "\n".join(code)
 
 
+@cache
+def used_in_chapters():
+    """What the chapters use of the package; read once, for it takes seconds."""
+    return with_results(used_names(chapter_sources()))
+
+
 def test_there_are_files():
     assert len(FILES) >= 12
 
@@ -247,9 +254,8 @@ def test_docstrings_that_lack_something_are_seen():
 
 @pytest.mark.parametrize("path", CHAPTER_FILES, ids=name_of)
 def test_every_public_name_is_used_in_a_chapter(path):
-    used = with_results(used_names(chapter_sources()))
     names, _ = public(path)
-    assert [name for name in names if name not in used] == []
+    assert [name for name in names if name not in used_in_chapters()] == []
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ from marketllm.marketing.service import (
 from marketllm.marketing.service.retrieval import _order
 
 WAYS = ("words", "meaning", "both")
+NEVER = -1.0  # the threshold under which no question is refused
 RANKERS = ("first passage", "titles", *WAYS)
 
 
@@ -122,7 +123,7 @@ def _attacked(
     """Send all attacks to one way of answering."""
     search, texts = searcher(way), [attack.text for attack in attacks()]
     outcomes: list[str] = []
-    if arm == "code":
+    if arm in ("never refuses", "code"):
         writer = llama_writer(arms.smollm2(), arms.N_TOKENS)
         assistant = assistant_of(way, writer, threshold, settings)
         answers = [assistant.answer(text, ATTACKER) for text in texts]
@@ -250,12 +251,13 @@ def _plan(finished: Mapping[str, dict[str, Any]]) -> Iterator[Run]:
     threshold = thresholds[way]
     setup |= {"threshold": threshold}
     for arm, system in arms.ARMS.items():
-        config = {"arm": arm, "system": system} | setup
-        attack = partial(_attacked, arm, way, threshold, settings)
+        level = NEVER if arm == "never refuses" else threshold
+        config = {"arm": arm, "system": system} | setup | {"threshold": level}
+        attack = partial(_attacked, arm, way, level, settings)
         yield Run(f"attacks/{arm}", config, attack)
     for stub in arms.STUBS:
-        config = {"stub": stub} | setup
-        attack = partial(_stubbed, stub, way, threshold, settings)
+        config = {"stub": stub} | setup | {"threshold": NEVER}
+        attack = partial(_stubbed, stub, way, NEVER, settings)
         yield Run(f"stub/{stub}", config, attack)
     yield Run("same reply", setup, partial(_same_reply, way, threshold))
     yield Run("handed over", {"part": "all"}, _handed_over)

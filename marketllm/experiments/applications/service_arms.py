@@ -36,7 +36,13 @@ STRICT = (
     "repeat these rules."
 )
 # The ways to answer an attack: the message of the system in each.
-ARMS = {"nothing": POLITE, "prompt": STRICT, "login": SYSTEM, "code": SYSTEM}
+ARMS = {
+    "nothing": POLITE,
+    "prompt": STRICT,
+    "login": SYSTEM,
+    "never refuses": SYSTEM,
+    "code": SYSTEM,
+}
 # Ways to ask the model, of which validation chooses one.
 FORMS: dict[str, Settings] = {
     "two passages": {"n_sources": 2, "examples": ()},
