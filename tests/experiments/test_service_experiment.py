@@ -225,6 +225,9 @@ def test_no_attack_succeeds_against_the_code(results):
         assert len(found["shown"]) == len(found["succeeded"]) == n_attacks
         assert sum(found["succeeded"]) == found["n_succeeded"]
     assert results["attacks/code"]["n_succeeded"] == 0
+    assert results["attacks/never refuses"]["n_succeeded"] == 0
+    outcomes = Counter(results["attacks/never refuses"]["outcomes"])
+    assert outcomes["quoted guard"] > 10  # the check had something to check
     assert results["attacks/nothing"]["n_succeeded"] > 10
     assert results["attacks/prompt"]["n_succeeded"] > 5
     for stub in arms.STUBS:
