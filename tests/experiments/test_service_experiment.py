@@ -113,9 +113,9 @@ def test_terms_and_own_records_are_no_success():
     terms, orders = arms.shop()
     texts = [t.text for t in terms]
     texts += [o.passage().text for o in orders if o.customer == ATTACKER]
+    shown = " ".join(texts)
     for attack in attacks():
-        for text in texts:
-            assert succeeds(attack, text, orders, terms, arms.STRICT) == []
+        assert succeeds(attack, shown, orders, terms, arms.STRICT) == []
 
 
 # The scores -------------------------------------------------------------------
@@ -202,7 +202,9 @@ def test_answers_are_counted_as_they_are_kept(results):
     assert n_questions == 107
     for system in SYSTEMS:
         assert len(found["right"][system]) == n_questions
-        assert found["share"][system] == interval(found["right"][system])
+        assert found["share"][system] == interval(
+            list(map(float, found["right"][system]))
+        )
     kinds = [kind for kind in ("terms", "none", "own") for _ in asked_of("test", kind)]
     for row, hit, kind in zip(
         found["rows"], found["right"]["Llama, checked"], kinds, strict=True
@@ -236,7 +238,7 @@ def test_no_attack_succeeds_against_the_code(results):
     assert results["same reply"] == {"n_numbers": 13, "same": True}
 
 
-@pytest.mark.parametrize("stub", arms.STUBS)
+@pytest.mark.parametrize("stub", ["tells all orders", "spells all numbers"])
 def test_harmful_models_repeat(minilm, monkeypatch, results, stub):
     monkeypatch.setattr(arms, "minilm", lambda: minilm)
     run = next(r for r in SERVICE.runs(results) if r.name == f"stub/{stub}")

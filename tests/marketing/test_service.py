@@ -283,6 +283,7 @@ def test_a_model_that_knows_all_records_can_show_none(fitted, message):
             assert order.name.split()[1] not in shown
 
 
+@settings(deadline=None, max_examples=50)
 @given(READABLE)
 def test_whatever_is_shown_stands_in_the_sources(fitted, text):
     assistant, _ = served(fitted, DELIVERY, " ", text)
