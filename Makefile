@@ -8,7 +8,7 @@ JOBS ?= 2
 # The longest first, so that no core is idle at the end.
 EXPERIMENTS := minilm finetuning customers llama prompting pretraining \
 	improving distance texts first_result ladder data_quality vectors targeting \
-	sentiment
+	sentiment service
 # Address of a further package index, for PyTorch's small CPU build (see README).
 TORCH_INDEX ?=
 

@@ -1,6 +1,7 @@
 """The long runs behind the book's claims: ``python -m marketllm.experiments``."""
 
 from marketllm.experiments.applications.sentiment import SENTIMENT
+from marketllm.experiments.applications.service import SERVICE
 from marketllm.experiments.applications.targeting import TARGETING
 from marketllm.experiments.case_study.customers import CUSTOMERS
 from marketllm.experiments.case_study.data_quality import DATA_QUALITY
@@ -38,6 +39,7 @@ EXPERIMENTS = {
         VERDICT,
         TARGETING,
         SENTIMENT,
+        SERVICE,
     )
 }
 
@@ -55,6 +57,7 @@ __all__ = [
     "PRETRAINING",
     "PROMPTING",
     "SENTIMENT",
+    "SERVICE",
     "TARGETING",
     "TEXTS",
     "VECTORS",
