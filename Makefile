@@ -34,7 +34,8 @@ serve: book ## Build the book and show it on a local address
 	@echo "Open http://127.0.0.1:$(PORT) (stop with Ctrl+C)"
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
-# The processes share the cores: a thread that waits sleeps, or all crawl.
+# The processes share the cores: one thread each, and one that waits sleeps.
+test: export OMP_NUM_THREADS := 1
 test: export OMP_WAIT_POLICY := PASSIVE
 test: $(VENV)/test.done ## Run all tests and every notebook
 	$(BIN)/python -m pytest tests notebooks --numprocesses $(JOBS) --dist loadfile \
