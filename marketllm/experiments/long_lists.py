@@ -106,14 +106,18 @@ _REMEDY = "move both files away, or fetch them again from the repository."
 
 
 def _replaced(value: Any, change: Callable[[str, Any], Any], place: str = "") -> Any:
-    """Copy nested mappings, changing each value before going into it."""
-    value = change(place, value)
-    if not isinstance(value, dict):
-        return value
-    return {
-        name: _replaced(inner, change, f"{place}/{name}" if place else name)
-        for name, inner in value.items()
-    }
+    """Copy nested mappings and lists; what is changed is not gone into."""
+    changed = change(place, value)
+    if changed is not value:
+        return changed
+    if isinstance(value, dict):
+        return {
+            name: _replaced(inner, change, f"{place}/{name}" if place else name)
+            for name, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_replaced(v, change, f"{place}/{i}") for i, v in enumerate(value)]
+    return value
 
 
 def _packed(values: list[Any]) -> np.ndarray | None:

@@ -22,7 +22,8 @@ def experiment(stop_at=None):
         lists = {"digits": DIGITS, "single": SINGLE, "double": DOUBLE}
         others = {"short": DIGITS[:LONG], "whole": list(range(N)), "words": ["a"] * N}
         for seed in range(2):
-            result = {"scores": lists | others, "auc": 0.5}
+            trials = [{"scores": DIGITS}, {"scores": SINGLE}]
+            result = {"scores": lists | others, "trials": trials, "auc": 0.5}
 
             def work(seed=seed, result=result):
                 if seed == stop_at:
@@ -53,6 +54,17 @@ def test_only_what_four_bytes_hold_leaves_the_file(path):
     gone = {name for name, value in kept.items() if isinstance(value, dict)}
     assert gone == {"digits", "single"}
     assert kept["digits"]["length"] == N
+
+
+def test_lists_of_tries_leave_the_file_too(path):
+    kept = json.loads(path.read_text("utf8"))["runs"]["toy/0"]["result"]["trials"]
+    places = [trial["scores"]["entry"] for trial in kept]
+    assert places == [f"toy/0/result/trials/{i}/scores" for i in (0, 1)]
+    found = load("toy", path.parent)["runs"]["toy/0"]["result"]["trials"]
+    assert found == [{"scores": DIGITS}, {"scores": SINGLE}]
+
+
+def test_one_file_of_lists_lies_beside(path):
     assert sorted(os.listdir(path.parent)) == ["toy.json", "toy.npz"]
 
 
@@ -98,6 +110,15 @@ def test_a_missing_torn_or_changed_file_is_told(path):
         np.savez_compressed(file, **lists)
     with pytest.raises(ValueError, match=r"'toy/1/.*single' .*has been changed"):
         load("toy", path.parent)
+
+
+def test_the_results_of_the_book_are_in_one_form(tmp_path):
+    """Whoever resumes an experiment of the book changes no line but his own."""
+    folder = next(place for place in runner.BOOK_RESULTS if place.is_dir())
+    for name in sorted(path.stem for path in folder.glob("*.json")):
+        runner._write(tmp_path / f"{name}.json", load(name))
+        ours = (folder / f"{name}.json").read_bytes()
+        assert (tmp_path / f"{name}.json").read_bytes() == ours, name
 
 
 def test_the_results_of_the_book_are_short_enough_to_read():
