@@ -6,9 +6,9 @@ PORT ?= 8000
 # Processes that share the tests or the experiments.
 JOBS ?= 2
 # The longest first, so that no core is idle at the end.
-EXPERIMENTS := minilm finetuning customers llama prompting pretraining \
-	improving distance texts first_result ladder data_quality vectors targeting \
-	sentiment service
+EXPERIMENTS := minilm finetuning customers improving llama texts prompting \
+	pretraining distance sentiment targeting first_result service ladder vectors \
+	data_quality
 # Address of a further package index, for PyTorch's small CPU build (see README).
 TORCH_INDEX ?=
 

@@ -37,8 +37,8 @@ EXPERIMENTS = {
         TEXTS,
         CUSTOMERS,
         VERDICT,
-        TARGETING,
         SENTIMENT,
+        TARGETING,
         SERVICE,
     )
 }
